@@ -1,0 +1,1 @@
+"""Decides. Touches no file, clock, thread, log or native runtime."""

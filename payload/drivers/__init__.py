@@ -1,0 +1,1 @@
+"""Does. Never decides, logs or emits telemetry: it returns or raises."""

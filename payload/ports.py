@@ -1,0 +1,132 @@
+"""The protocols through which a walk meets the world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from payload.types import Inference, Product, QueueEntry, RowBlock, StripInfo, Task, Tile, TileRecord
+
+
+class StripSource(Protocol):
+    """Rows of one strip, in order."""
+
+    @property
+    def info(self) -> StripInfo: ...
+
+    @property
+    def planned_bytes(self) -> int:
+        """Memory the source itself needs while reading, the returned block not counted."""
+        ...
+
+    def read(self, rows: int) -> RowBlock | None:
+        """The next ``rows`` rows (a multiple of 6; fewer only at the end), or None at the end.
+
+        What is damaged or missing is 0 in the block and named in ``faults``. The arrays
+        are the caller's until the next ``read``, which may write over them.
+
+        Raises:
+            StripError: not one more row can be read.
+        """
+        ...
+
+    def skip(self, rows: int) -> None:
+        """Pass over ``rows`` rows (a multiple of 6) as cheaply as the source allows."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Runs networks. At most ``slots`` tiles may be submitted and not yet collected."""
+
+    @property
+    def slots(self) -> int: ...
+
+    def submit(self, task: Task, tile: Tile) -> None:
+        """Start on a tile; its codes must not change until it has been collected.
+
+        Raises:
+            EngineLostError: the device is gone.
+        """
+        ...
+
+    def collect(self, timeout_s: float) -> Inference | None:
+        """One finished inference, the oldest first, or None if none is ready in time.
+
+        The output array is the caller's until `release` or the next ``collect``.
+
+        Raises:
+            EngineLostError: the device is gone; all submitted and uncollected is lost.
+            EngineOutputError: the answer cannot be right.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class ProductStore(Protocol):
+    """Products and tile records that survive a power cut."""
+
+    def entries(self) -> Iterator[QueueEntry]:
+        """All that is queued, in order of entry_id."""
+        ...
+
+    def next_entry_id(self) -> int:
+        """An id never used before in this store."""
+        ...
+
+    def commit_tile(
+        self,
+        record: TileRecord,
+        accepted: Sequence[tuple[QueueEntry, Product]],
+        evicted: Sequence[int],
+    ) -> None:
+        """The tile is finished, its products queued and the evicted gone: all or nothing.
+
+        Raises:
+            StoreError: nothing changed; disk full or damaged.
+        """
+        ...
+
+    def tile_records(self, strip_id: str) -> Iterator[TileRecord]: ...
+
+    def body(self, entry_id: int) -> bytes: ...
+
+    def acknowledge(self, entry_id: int) -> None:
+        """The product is on the ground: it leaves the queue for good."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Link(Protocol):
+    """The way down."""
+
+    def send(self, name: str, body: bytes) -> bool:
+        """True once the ground has ``body`` for certain; False if it was refused.
+
+        Raises:
+            LinkError: the contact broke off.
+        """
+        ...
+
+
+class Clock(Protocol):
+    def utc_ns(self) -> int: ...
+
+    def mono_ns(self) -> int: ...
+
+
+class Board(Protocol):
+    def resident_bytes(self) -> int:
+        """Resident memory of the whole process tree now."""
+        ...
+
+    def peak_bytes(self) -> int:
+        """Highest resident memory of the whole process tree so far."""
+        ...
+
+    def cpu_s(self) -> float:
+        """Processor time of the whole process tree so far."""
+        ...
