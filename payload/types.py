@@ -221,6 +221,35 @@ class TileGrid:
         return self.window_rows_px * self.window_columns_px
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryTerm:
+    """One part of the memory plan; ``why`` is the arithmetic, for a person."""
+
+    name: str
+    planned_bytes: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """The bound on the resident memory of the whole process tree, worked out beforehand.
+
+    ``slots`` is how many tiles may be in flight inside the budget.
+    """
+
+    terms: tuple[MemoryTerm, ...]
+    budget_bytes: int
+    slots: int
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(term.planned_bytes for term in self.terms)
+
+    @property
+    def worst(self) -> MemoryTerm:
+        return max(self.terms, key=lambda term: term.planned_bytes)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
     """One network input.
@@ -229,15 +258,21 @@ class Tile:
         index: running number, along the row of tiles first.
         window: all that the network reads; may reach past the strip, where codes are 0.
         inner: the part whose result is kept; clipped to the strip.
-        codes: per grid, uint8 (band, rows / pitch, cols / pitch) of the window.
-        slot: which tile slot holds the codes until `Scheduler.finish`.
+        codes: per grid, uint8 (1, band, rows / pitch, cols / pitch) of the window; empty
+            where ``valid_px`` is 0, for such a tile never reaches a network.
+        geometry: float32 (1, 4, 1, 1): 1 if angles are known, then the cosines of sun zenith,
+            view zenith and relative azimuth; all 0 if not.
+        valid: bool (rows, cols) of the inner: every band has a value there.
+        valid_px: how many of them are true.
     """
 
     index: int
     window: Window
     inner: Window
     codes: Mapping[Grid, U8]
-    slot: int
+    geometry: F32
+    valid: NDArray[np.bool_]
+    valid_px: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,131 @@
+"""The memory plan: every term, before the first row.
+
+Rules:
+1. The plan bounds the resident memory of the whole process tree; a term that is not here
+   must not exist.
+2. The output does not depend on the budget: a smaller budget only means fewer tiles in
+   flight, never another tiling.
+3. Of the tiles in flight that the configuration allows, the most that fit are planned.
+4. If not even one fits, the refusal names the largest term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from payload.config import Config
+from payload.core.scheduler import row_buffer_bytes, tile_slot_bytes
+from payload.core.tiling import Tiling, grid_size
+from payload.errors import BudgetError
+from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo, TileGrid
+
+ROW_BLOCK_COPIES = 1
+QUEUE_ENTRY_BYTES = 640
+"""One QueueEntry in the index: record, three texts, two heap places (measured 560)."""
+
+STORE_BYTES = 6 << 20
+"""SQLite: page cache, write-ahead log index, one statement's copy of a body."""
+
+PICTURE_SIDE_MAX_PX = 1000
+"""Longest side of one panel of quicklook.png."""
+
+_SAMPLE_BYTES = 2
+_MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What one loaded network costs on the host; measured, from its manifest."""
+
+    name: str
+    fixed_bytes: int
+    per_window_px_bytes: float
+
+
+def plan_memory(
+    config: Config, strip: StripInfo, tiles: TileGrid, source_bytes: int, loads: Sequence[EngineLoad]
+) -> MemoryPlan:
+    """The plan for ``strip`` with as many tiles in flight as fit.
+
+    Args:
+        source_bytes: what the strip source needs while reading, beyond the block it returns.
+
+    Raises:
+        BudgetError: it does not fit even with one tile in flight.
+    """
+    for slots in range(config.tiles.slots, 0, -1):
+        plan = _plan(config, strip, tiles, source_bytes, loads, slots)
+        if plan.total_bytes <= plan.budget_bytes:
+            return plan
+    worst = plan.worst
+    raise BudgetError(
+        f"the plan needs {plan.total_bytes} bytes ({plan.total_bytes / _MEBIBYTE:.1f} MiB) but the budget is "
+        f"{plan.budget_bytes} ({plan.budget_bytes / _MEBIBYTE:.1f} MiB); the largest term is "
+        f"{worst.name} with {worst.planned_bytes} bytes ({worst.why})",
+        worst.name,
+    )
+
+
+def _plan(
+    config: Config,
+    strip: StripInfo,
+    tiles: TileGrid,
+    source_bytes: int,
+    loads: Sequence[EngineLoad],
+    slots: int,
+) -> MemoryPlan:
+    tiling = Tiling(tiles, strip.rows, strip.columns)
+    terms = (
+        MemoryTerm("interpreter", config.memory.interpreter_bytes, "Python and the flight libraries"),
+        MemoryTerm(
+            "rows",
+            row_buffer_bytes(tiling),
+            f"{tiles.window_rows_px} rows x {tiling.padded_columns_px} columns, 13 bands on their grids",
+        ),
+        _block_term(config.strip.block_rows_px, strip.columns, source_bytes),
+        MemoryTerm(
+            "tile slots", slots * tile_slot_bytes(tiles), f"{slots} x codes and mask of {tiles.window_px} px"
+        ),
+        _engines_term(loads, slots, tiles.window_px),
+        _products_term(config, strip, tiles),
+        MemoryTerm(
+            "queue",
+            STORE_BYTES + QUEUE_ENTRY_BYTES * config.queue.capacity_entries,
+            f"store {STORE_BYTES} and {config.queue.capacity_entries} entries x {QUEUE_ENTRY_BYTES}",
+        ),
+    )
+    return MemoryPlan(terms, config.memory.budget_bytes, slots)
+
+
+def _block_term(block_rows_px: int, columns: int, source_bytes: int) -> MemoryTerm:
+    block = sum(
+        len(bands) * grid_size(block_rows_px, grid) * grid_size(columns, grid) * _SAMPLE_BYTES
+        for grid, bands in BANDS_OF_GRID.items()
+    )
+    why = f"{block_rows_px} rows in transit {block} and the source's own {source_bytes}"
+    return MemoryTerm("block in transit", ROW_BLOCK_COPIES * block + source_bytes, why)
+
+
+def _engines_term(loads: Sequence[EngineLoad], slots: int, window_px: int) -> MemoryTerm:
+    total = sum(load.fixed_bytes + int(slots * load.per_window_px_bytes * window_px) for load in loads)
+    names = ", ".join(load.name for load in loads)
+    return MemoryTerm("engines", total, f"{names}: weights, code and {slots} x activations of {window_px} px")
+
+
+def _products_term(config: Config, strip: StripInfo, tiles: TileGrid) -> MemoryTerm:
+    """One tile's products at their worst (nothing compresses), or the pictures at the end."""
+    inner_px = min(tiles.inner_rows_px, strip.rows) * min(tiles.inner_columns_px, strip.columns)
+    samples = inner_px // 1 * len(BANDS_OF_GRID[Grid.R10M]) + inner_px // 4 * 6 + inner_px // 36 * 3
+    surface = samples * _SAMPLE_BYTES
+    # Reflectance and its coded bodies, the same again for raw tiles, scores and classes.
+    coded = surface * (2 if config.products.raw else 1)
+    largest_band_group = len(BANDS_OF_GRID[Grid.R10M]) * inner_px * _SAMPLE_BYTES
+    tile = largest_band_group * 2 + coded + 4 * inner_px
+    return MemoryTerm("products", max(tile, picture_bytes()), f"one tile of {inner_px} px, uncompressible")
+
+
+def picture_bytes() -> int:
+    """The quick-look picture of a whole strip while it is put together and coded."""
+    panel = PICTURE_SIDE_MAX_PX**2
+    return 7 * panel + 3 * 3 * panel + 3 * 3 * panel // 2

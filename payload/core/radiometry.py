@@ -1,0 +1,118 @@
+"""From what is delivered to what networks read.
+
+Rules:
+1. ``counts`` = round(10000 x reflectance) + 1000 as uint16, and 0 exactly where there is no
+   data: the Level-1C convention since processing baseline 04.00 (Sentinel-2 Products
+   Specification Document), whatever the source's own offset and quantification are.
+2. A pixel that has data never becomes 0, and one without never becomes anything else.
+3. ``codes`` = round(255 sqrt(reflectance / 1.6)) clipped to 1..255, 0 where there is no
+   data. The square root spends the eight bits where shadows and dark water are: one code is
+   0.0006 of reflectance at 0.01 and 0.008 at 1.0, near the photon noise's own law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.types import (
+    BANDS_OF_GRID,
+    COUNTS_OFFSET,
+    COUNTS_PER_REFLECTANCE,
+    F32,
+    NO_DATA_COUNTS,
+    U8,
+    U16,
+    Band,
+    Grid,
+    StripInfo,
+)
+
+FULL_SCALE_REFLECTANCE = 1.6
+COUNTS_MAX = 65535
+
+_TAKE_ROWS = 8  # np.take widens its indices to 8 bytes: a few rows at a time stay in the cache
+
+
+def code_table() -> U8:
+    """The code of every possible count: uint8 (65536,)."""
+    counts = np.arange(COUNTS_MAX + 1, dtype=np.float64)
+    reflectance = np.maximum(counts - COUNTS_OFFSET, 0) / COUNTS_PER_REFLECTANCE
+    codes = np.clip(np.rint(255 * np.sqrt(reflectance / FULL_SCALE_REFLECTANCE)), 1, 255)
+    codes[NO_DATA_COUNTS] = 0
+    return codes.astype(np.uint8)
+
+
+def encode(counts: U16, table: U8, out: U8) -> None:
+    """Write the codes of ``counts`` (band, row, col) to ``out`` of the same shape."""
+    for row in range(0, counts.shape[1], _TAKE_ROWS):
+        rows = slice(row, row + _TAKE_ROWS)
+        np.take(table, counts[:, rows], out=out[:, rows], mode="clip")
+
+
+def encode_scratch_bytes(columns: int) -> int:
+    """What `encode` takes while it runs over rows of ``columns`` 10 m pixels."""
+    return 8 * len(BANDS_OF_GRID[Grid.R10M]) * _TAKE_ROWS * columns
+
+
+class DnScale:
+    """Turns the ``dn`` of one strip into ``counts``, band by band."""
+
+    def __init__(self, offset_dn: Mapping[Band, int], quantification_dn: int) -> None:
+        self._offset_dn = offset_dn
+        self._gain = COUNTS_PER_REFLECTANCE / quantification_dn
+
+    def to_counts(self, dn: U16, grid: Grid, out: U16) -> None:
+        """Write the counts of ``dn`` (band, row, col) to ``out`` of the same shape."""
+        for index, band in enumerate(BANDS_OF_GRID[grid]):
+            shift = self._offset_dn[band] * self._gain + COUNTS_OFFSET
+            if self._gain == 1.0 and shift == 0.0:
+                out[index] = dn[index]
+            else:
+                self._rescale(dn[index], shift, out[index])
+
+    def _rescale(self, dn: U16, shift: float, out: U16) -> None:
+        for row in range(dn.shape[0]):
+            counts = np.rint(dn[row] * np.float32(self._gain) + np.float32(shift))
+            np.clip(counts, 1, COUNTS_MAX, out=counts)
+            counts[dn[row] == 0] = NO_DATA_COUNTS
+            out[row] = counts
+
+
+def valid_mask(counts: Mapping[Grid, U16], rows: int, columns: int) -> NDArray[np.bool_]:
+    """Where every band has a value, on the 10 m grid: bool (rows, columns).
+
+    Args:
+        counts: per grid, uint16 (band, ceil(rows / pitch), ceil(columns / pitch)).
+    """
+    valid = np.ones((rows, columns), dtype=np.bool_)
+    for grid, samples in counts.items():
+        seen = samples.min(axis=0) != NO_DATA_COUNTS
+        if grid != Grid.R10M:
+            if seen.all():
+                continue
+            seen = seen.repeat(grid, axis=0).repeat(grid, axis=1)[:rows, :columns]
+        valid &= seen
+    return valid
+
+
+def geometry_input(strip: StripInfo) -> F32:
+    """The angles as the surface network reads them: float32 (1, 4, 1, 1).
+
+    1 if they are known, then the cosines of sun zenith, view zenith and relative azimuth.
+    """
+    angles = (strip.sun_zenith_deg, strip.view_zenith_deg, strip.sun_azimuth_deg, strip.view_azimuth_deg)
+    values = np.zeros(4, dtype=np.float32)
+    sun_zenith_deg, view_zenith_deg, sun_azimuth_deg, view_azimuth_deg = angles
+    if (
+        sun_zenith_deg is not None
+        and view_zenith_deg is not None
+        and sun_azimuth_deg is not None
+        and view_azimuth_deg is not None
+    ):
+        relative_azimuth_deg = sun_azimuth_deg - view_azimuth_deg
+        cosines = np.cos(np.radians([sun_zenith_deg, view_zenith_deg, relative_azimuth_deg]))
+        values[:] = [1.0, *cosines]
+    return values.reshape(1, 4, 1, 1)

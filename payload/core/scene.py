@@ -1,0 +1,64 @@
+"""Scene scores to classes and statistics.
+
+Rules:
+1. A pixel's class is the one with the highest score; of equals, the lowest class number.
+2. A pixel that lacks any band is NO_DATA, whatever the network said.
+3. Ratios are of the valid pixels; a tile without any has ratios of 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.types import U8, SceneClass, SceneStats, TileGrid, Window
+
+SCORE_FULL_SCALE = 255
+
+
+def inner_scores(scores: U8, grid: TileGrid, inner: Window) -> U8:
+    """The part of window scores (class, row, col) that belongs to the inner, as a view."""
+    halo = grid.halo_px
+    return scores[:, halo : halo + inner.rows, halo : halo + inner.cols]
+
+
+def classify(scores: U8, valid: NDArray[np.bool_]) -> tuple[U8, SceneStats]:
+    """Classes (SceneClass as uint8, row, col) and their statistics.
+
+    Args:
+        scores: uint8 (4, row, col), the softmax in 255ths.
+        valid: bool (row, col).
+    """
+    # Bytes compared pairwise: argmax over an axis of four costs thirty times as much.
+    first = np.maximum(scores[0], scores[1])
+    second = np.maximum(scores[2], scores[3])
+    classes = (scores[1] > scores[0]).view(np.uint8)
+    cloudy = (scores[3] > scores[2]).view(np.uint8) + np.uint8(2)
+    cloudy -= classes
+    cloudy *= second > first
+    classes += cloudy
+    np.maximum(first, second, out=first)
+    if not valid.all():
+        classes[~valid] = SceneClass.NO_DATA
+        first *= valid
+    return classes, _statistics(classes, first)
+
+
+def _statistics(classes: U8, confidence: U8) -> SceneStats:
+    counts = {c: int(np.count_nonzero(classes == c)) for c in SceneClass if c != SceneClass.NO_DATA}
+    valid_px = sum(counts.values())
+    per_px = 1 / valid_px if valid_px else 0.0
+    return SceneStats(
+        valid_px=valid_px,
+        no_data_px=classes.size - valid_px,
+        clear_ratio=counts[SceneClass.CLEAR] * per_px,
+        thick_cloud_ratio=counts[SceneClass.THICK_CLOUD] * per_px,
+        thin_cloud_ratio=counts[SceneClass.THIN_CLOUD] * per_px,
+        cloud_shadow_ratio=counts[SceneClass.CLOUD_SHADOW] * per_px,
+        mean_confidence_ratio=int(confidence.sum(dtype=np.int64)) * per_px / SCORE_FULL_SCALE,
+    )
+
+
+def no_data_stats(inner: Window) -> SceneStats:
+    """The statistics of a tile without one valid pixel."""
+    return SceneStats(0, inner.rows * inner.cols, 0.0, 0.0, 0.0, 0.0, 0.0)

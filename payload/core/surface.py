@@ -1,0 +1,135 @@
+"""Top-of-atmosphere to surface reflectance, in closed form on the native grids.
+
+Rules:
+1. For a uniform Lambertian surface, rho = rho_path + T rho_s / (1 - S rho_s), with the
+   path reflectance, the two-way transmittance (gases included) and the spherical albedo of
+   the atmosphere (Vermote et al. 1997, 6S). Solved for the surface:
+   y = (rho - rho_path) / T,  rho_s = y / (1 + S y).
+2. The three quantities come on cells of 240 m. What is interpolated bilinearly between cell
+   centres, along columns first, then along rows, is the map they make of counts: its gain
+   1 / T, its shift rho_path / T, and S. Weights depend only on a pixel's place in its cell,
+   so a pixel comes out the same to the last bit in whatever tile it lies.
+3. No data stays no data, and what has data is at least 1 count.
+
+No halo is needed beyond one cell; the spatial detail is the instrument's own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from payload.types import (
+    BANDS_OF_GRID,
+    COUNTS_OFFSET,
+    COUNTS_PER_REFLECTANCE,
+    F32,
+    SURFACE_BANDS_OF_GRID,
+    U16,
+    Grid,
+    TileGrid,
+    Window,
+)
+
+CELL_PX = 24
+"""Pitch of the atmosphere's cells in 10 m pixels; divides every window, whole on every grid."""
+
+_COUNTS_MAX = np.float32(65535)
+_ONE = np.float32(1)
+
+
+def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid) -> U16:
+    """Surface reflectance of a tile's inner.
+
+    Args:
+        counts: uint16 (band, row, col) of the inner, all bands of ``grid``.
+        atmosphere: float32 (4, 12, row, col) on the cells of the window, see `Inference`.
+        grid: which native grid.
+        tiles: tells how far the window reaches beyond the inner.
+
+    Returns:
+        uint16 (band, row, col) counts, bands of SURFACE_BANDS_OF_GRID.
+    """
+    bands = [BANDS_OF_GRID[grid].index(band) for band in SURFACE_BANDS_OF_GRID[grid]]
+    planes = _planes_of(grid)
+    _, rows, columns = counts.shape
+    margin = tiles.halo_px // CELL_PX
+    cell = CELL_PX // grid
+    cell_rows, cell_columns = -(-rows // cell), -(-columns // cell)
+    around = (
+        slice(margin - 1, margin + cell_rows + 1),
+        slice(margin - 1, margin + cell_columns + 1),
+    )
+    path, gain, albedo = atmosphere[:3, planes][:, :, around[0], around[1]]
+    # counts -> y is affine: y = (counts - 1000) * scale - shift, with everything in counts.
+    scale = _ONE / gain
+    shift = (path * np.float32(COUNTS_PER_REFLECTANCE) + np.float32(COUNTS_OFFSET)) * scale
+    albedo = albedo / np.float32(COUNTS_PER_REFLECTANCE)
+    across = [_across(quantity, cell, columns) for quantity in (scale, shift, albedo)]
+    out = np.empty((len(bands), rows, columns), dtype=np.uint16)
+    for plane, band in enumerate(bands):
+        _invert_band(counts[band], [a[plane] for a in across], cell, out[plane])
+    return out
+
+
+def _planes_of(grid: Grid) -> slice:
+    start = 0
+    for other, bands in SURFACE_BANDS_OF_GRID.items():
+        if other == grid:
+            return slice(start, start + len(bands))
+        start += len(bands)
+    raise AssertionError(grid)
+
+
+def _weights(cell: int) -> F32:
+    """How far a sample lies on the way from one cell centre to the next: float32 (cell,)."""
+    return ((np.arange(cell) + 0.5) / cell).astype(np.float32)
+
+
+def _across(cells: F32, cell: int, columns: int) -> F32:
+    """Interpolate along columns: (band, cell row, cell col) to (band, cell row, column)."""
+    step = cells[:, :, 1:] - cells[:, :, :-1]
+    fine = cells[:, :, :-1, None] + step[..., None] * _weights(cell)
+    fine = fine.reshape(*fine.shape[:2], -1)
+    first = cell // 2  # the first cell centre lies half a cell before the inner
+    return np.ascontiguousarray(fine[:, :, first : first + columns])
+
+
+def _invert_band(counts: U16, across: list[F32], cell: int, out: U16) -> None:
+    """Solve one band; ``across`` holds scale, shift and albedo as (cell row, column)."""
+    rows = counts.shape[0]
+    weights = _weights(cell)[:, None]
+    half = cell // 2
+    for cell_row in range(across[0].shape[0] - 1):
+        start = cell_row * cell - half  # the stretch between two rows of cell centres
+        low, high = max(0, start), min(rows, start + cell)
+        if low >= high:
+            continue
+        part = weights[low - start : high - start]
+        scale, shift, albedo = (a[cell_row] + (a[cell_row + 1] - a[cell_row]) * part for a in across)
+        _solve(counts[low:high], scale, shift, albedo, out[low:high])
+
+
+def _solve(counts: U16, scale: F32, shift: F32, albedo: F32, out: U16) -> None:
+    """Rule 1 in place, on a stretch of rows that stays in the cache."""
+    scale *= counts
+    scale -= shift
+    albedo *= scale
+    albedo += _ONE
+    scale /= albedo
+    scale += np.float32(COUNTS_OFFSET) + np.float32(0.5)  # then truncation rounds
+    np.clip(scale, _ONE, _COUNTS_MAX, out=scale)
+    out[...] = scale
+    out *= counts != 0
+
+
+def sigma_counts(atmosphere: F32, grid: Grid, tiles: TileGrid, inner: Window) -> F32:
+    """Standard deviation of the surface reflectance, in counts, on the cells of the inner.
+
+    Returns:
+        float32 (band, cell row, cell col), bands of SURFACE_BANDS_OF_GRID[grid].
+    """
+    margin = tiles.halo_px // CELL_PX
+    rows = slice(margin, margin - (-inner.rows // CELL_PX))
+    cols = slice(margin, margin - (-inner.cols // CELL_PX))
+    sigma: F32 = atmosphere[3, _planes_of(grid), rows, cols] * np.float32(COUNTS_PER_REFLECTANCE)
+    return sigma
