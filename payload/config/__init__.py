@@ -1,0 +1,198 @@
+"""The configuration of one board: every number named, bounded and read from one YAML file.
+
+A key's type, range and unit stand once, at its field below; `yaml_walk` derives the reading
+from them. No key has a default: what flies is what the file says.
+
+Rules:
+    every key of the dataclasses stands in the file once, and no other key does
+    a fault names file, line, key and what is allowed
+    all faults are reported together, one a line
+    plain YAML only: no anchor, alias, tag or second document
+    keys that bound each other are checked together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from payload.config.yaml_walk import NOT_A_KEY, Range, Text, Walk
+from payload.errors import ConfigError
+from payload.types import Grid, Target
+
+MAX_FILE_BYTES = 65536
+
+_GIB = 1 << 30
+_Bytes = Annotated[int, Range(1, 64 * _GIB, "bytes")]
+_Inner = Annotated[int, Range(48, 10992, "px", multiple=48)]
+_Folder = Annotated[str, Text("a folder, absolute or relative to this file", 4096)]
+_Worth = Annotated[float, Range(0.0, 1e9, "(no unit)")]
+
+
+@dataclass(frozen=True, slots=True)
+class BoardConfig:
+    """What the board has."""
+
+    name: Annotated[str, Text("the name of the board", 64)]
+    cores: Annotated[int, Range(1, 64, "cores")]
+    memory_bytes: _Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryConfig:
+    """What the whole process tree may have, and what it has before the first row.
+
+    ``interpreter_bytes``: resident memory of Python with every flight library imported.
+    """
+
+    budget_bytes: _Bytes
+    interpreter_bytes: _Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TilesConfig:
+    """How a strip is cut; ``slots`` tiles may be in flight at once."""
+
+    inner_rows_px: _Inner
+    inner_columns_px: _Inner
+    slots: Annotated[int, Range(1, 8, "tiles")]
+
+
+@dataclass(frozen=True, slots=True)
+class StripConfig:
+    """How a strip is read; ``scratch`` holds what a source must put aside (decoded JP2 tiles)."""
+
+    block_rows_px: Annotated[int, Range(6, 1056, "px", multiple=6)]
+    scratch: _Folder
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Which device runs the networks, and how long one answer may take."""
+
+    target: Target
+    threads: Annotated[int, Range(1, 64, "threads")]
+    collect_timeout_s: Annotated[float, Range(0.1, 3600.0, "s")]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    """One model folder per task."""
+
+    scene: _Folder
+    surface: _Folder
+
+
+@dataclass(frozen=True, slots=True)
+class ProductsConfig:
+    """What is made of a tile.
+
+    ``surface_error_dn``: bound of the coding error of surface reflectance, 1 dn = 0.0001.
+    """
+
+    surface_error_dn: Annotated[int, Range(0, 1000, "dn")]
+    surface_grids: tuple[Grid, ...]
+    quicklook_pitch_px: Annotated[int, Range(2, 240, "px of the 10 m grid", multiple=2)]
+    raw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeConfig:
+    """Which tiles are worth atmospheric correction: at least this share of clear pixels."""
+
+    min_clear_ratio: Annotated[float, Range(0.0, 1.0, "(ratio)")]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueConfig:
+    """What a full tile of each kind of product is worth against the others."""
+
+    statistics: _Worth
+    quicklook: _Worth
+    classes: _Worth
+    surface_10m: _Worth
+    surface_20m: _Worth
+    surface_60m: _Worth
+    raw: _Worth
+
+
+@dataclass(frozen=True, slots=True)
+class QueueConfig:
+    """How much may wait for the ground."""
+
+    capacity_bytes: Annotated[int, Range(65536, 1024 * _GIB, "bytes")]
+    capacity_entries: Annotated[int, Range(1, 1_000_000, "products")]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One board's configuration; ``source`` is the path of the file it came from."""
+
+    board: BoardConfig
+    memory: MemoryConfig
+    tiles: TilesConfig
+    strip: StripConfig
+    engine: EngineConfig
+    models: ModelsConfig
+    products: ProductsConfig
+    judge: JudgeConfig
+    value: ValueConfig
+    queue: QueueConfig
+    source: str = field(metadata=NOT_A_KEY)
+
+    def folder(self, configured: str) -> Path:
+        """The path that a folder key means: relative ones start at the configuration file."""
+        return Path(self.source).parent / configured
+
+
+def load_config(path: str | Path) -> Config:
+    """The configuration in ``path``, checked in full.
+
+    Raises:
+        ConfigError: it cannot be used; one line per fault, each ``file:line: key: what``.
+    """
+    return parse_config(_text_of(Path(path)), str(path))
+
+
+def parse_config(text: str, source: str) -> Config:
+    """The configuration in the YAML ``text``; ``source`` names it in errors.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    walk = Walk(source)
+    sections = walk.read(text, Config)
+    walk.raise_faults()
+    config = Config(**sections, source=source)
+    for key, bound in _bounds_between(config):
+        walk.fault(walk.line_of[key], key, bound)
+    walk.raise_faults()
+    return config
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no configuration")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8 text (byte {error.start})") from error
+
+
+def _bounds_between(config: Config) -> Iterator[tuple[str, str]]:
+    """Key and complaint for each key that another key forbids."""
+    board, memory = config.board, config.memory
+    if memory.budget_bytes > board.memory_bytes:
+        yield "memory.budget_bytes", f"must be at most board.memory_bytes, {board.memory_bytes}"
+    if memory.interpreter_bytes >= memory.budget_bytes:
+        yield "memory.interpreter_bytes", f"must be below memory.budget_bytes, {memory.budget_bytes}"
+    if config.engine.threads > board.cores:
+        yield "engine.threads", f"must be at most board.cores, {board.cores}"
