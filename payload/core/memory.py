@@ -15,20 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payload.config import Config
+from payload.core.pictures import picture_bytes
 from payload.core.scheduler import row_buffer_bytes, tile_slot_bytes
 from payload.core.tiling import Tiling, grid_size
 from payload.errors import BudgetError
 from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo, TileGrid
 
-ROW_BLOCK_COPIES = 1
 QUEUE_ENTRY_BYTES = 640
 """One QueueEntry in the index: record, three texts, two heap places (measured 560)."""
 
 STORE_BYTES = 6 << 20
 """SQLite: page cache, write-ahead log index, one statement's copy of a body."""
-
-PICTURE_SIDE_MAX_PX = 1000
-"""Longest side of one panel of quicklook.png."""
 
 _SAMPLE_BYTES = 2
 _MEBIBYTE = 1 << 20
@@ -104,7 +101,7 @@ def _block_term(block_rows_px: int, columns: int, source_bytes: int) -> MemoryTe
         for grid, bands in BANDS_OF_GRID.items()
     )
     why = f"{block_rows_px} rows in transit {block} and the source's own {source_bytes}"
-    return MemoryTerm("block in transit", ROW_BLOCK_COPIES * block + source_bytes, why)
+    return MemoryTerm("block in transit", block + source_bytes, why)
 
 
 def _engines_term(loads: Sequence[EngineLoad], slots: int, window_px: int) -> MemoryTerm:
@@ -116,16 +113,11 @@ def _engines_term(loads: Sequence[EngineLoad], slots: int, window_px: int) -> Me
 def _products_term(config: Config, strip: StripInfo, tiles: TileGrid) -> MemoryTerm:
     """One tile's products at their worst (nothing compresses), or the pictures at the end."""
     inner_px = min(tiles.inner_rows_px, strip.rows) * min(tiles.inner_columns_px, strip.columns)
-    samples = inner_px // 1 * len(BANDS_OF_GRID[Grid.R10M]) + inner_px // 4 * 6 + inner_px // 36 * 3
+    samples = inner_px * len(BANDS_OF_GRID[Grid.R10M]) + inner_px // 4 * 6 + inner_px // 36 * 3
     surface = samples * _SAMPLE_BYTES
     # Reflectance and its coded bodies, the same again for raw tiles, scores and classes.
     coded = surface * (2 if config.products.raw else 1)
     largest_band_group = len(BANDS_OF_GRID[Grid.R10M]) * inner_px * _SAMPLE_BYTES
     tile = largest_band_group * 2 + coded + 4 * inner_px
-    return MemoryTerm("products", max(tile, picture_bytes()), f"one tile of {inner_px} px, uncompressible")
-
-
-def picture_bytes() -> int:
-    """The quick-look picture of a whole strip while it is put together and coded."""
-    panel = PICTURE_SIDE_MAX_PX**2
-    return 7 * panel + 3 * 3 * panel + 3 * 3 * panel // 2
+    picture = picture_bytes(tiles, strip.rows, strip.columns)
+    return MemoryTerm("products", max(tile, picture), f"one tile of {inner_px} px, uncompressible")

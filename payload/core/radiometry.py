@@ -42,7 +42,8 @@ def code_table() -> U8:
     reflectance = np.maximum(counts - COUNTS_OFFSET, 0) / COUNTS_PER_REFLECTANCE
     codes = np.clip(np.rint(255 * np.sqrt(reflectance / FULL_SCALE_REFLECTANCE)), 1, 255)
     codes[NO_DATA_COUNTS] = 0
-    return codes.astype(np.uint8)
+    table: U8 = codes.astype(np.uint8)
+    return table
 
 
 def encode(counts: U16, table: U8, out: U8) -> None:

@@ -25,7 +25,14 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
-from payload.core.radiometry import DnScale, code_table, encode, encode_scratch_bytes, geometry_input, valid_mask
+from payload.core.radiometry import (
+    DnScale,
+    code_table,
+    encode,
+    encode_scratch_bytes,
+    geometry_input,
+    valid_mask,
+)
 from payload.core.tiling import Tiling
 from payload.types import BANDS_OF_GRID, U8, U16, Grid, RowBlock, StripInfo, Tile, TileGrid, Window
 

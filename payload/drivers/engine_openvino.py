@@ -1,0 +1,155 @@
+"""The OpenVINO runtime on the CPU, in this process.
+
+Precision is pinned to float32 for what is not quantized: left to itself the runtime takes
+bfloat16 where the processor has it, and moves 0.7 % of the classes. Threads are fixed, so
+that a run can be repeated to the last bit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+
+from payload.errors import EngineLostError, EngineOutputError
+from payload.types import F32, U8, EngineName, Grid, Inference, Precision, Target, Task, Tile, TileGrid
+
+_GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
+_GEOMETRY = "geometry"
+_SCORE_SUM_TOLERANCE = 4  # four rounded scores add up to 255 within half a step each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """One verified network: the two files of an OpenVINO IR, and what it is called."""
+
+    task: Task
+    model: str
+    model_sha256: str
+    precision: Precision
+    topology: bytes
+    weights: bytes
+
+
+class OpenVinoEngine:
+    """Implements `payload.ports.Engine` for networks that are in this process."""
+
+    def __init__(self, networks: Sequence[Network], tiles: TileGrid, slots: int, threads: int) -> None:
+        """Compile every network for the window of ``tiles`` and make ``slots`` requests each.
+
+        Raises:
+            EngineLostError: the runtime cannot load or compile a network.
+        """
+        self.slots = slots
+        self._names: dict[Task, EngineName] = {}
+        self._idle: dict[Task, list[ov.InferRequest]] = {}
+        self._busy: deque[tuple[Task, int, ov.InferRequest]] = deque()
+        self._handed_out: tuple[Task, ov.InferRequest] | None = None
+        core = ov.Core()
+        for network in networks:
+            try:
+                compiled = _compile(core, network, tiles, slots, threads)
+            except RuntimeError as error:
+                raise EngineLostError(
+                    f"{network.model}: OpenVINO cannot load it: {_first_line(error)}"
+                ) from error
+            self._names[network.task] = EngineName(
+                target=Target.CPU,
+                device="CPU",
+                runtime=f"openvino {ov.__version__.split('-')[0]}",
+                precision=network.precision,
+                model=network.model,
+                model_sha256=network.model_sha256,
+            )
+            self._idle[network.task] = [compiled.create_infer_request() for _ in range(slots)]
+        _give_back_freed_memory()
+
+    def submit(self, task: Task, tile: Tile) -> None:
+        request = self._idle[task].pop()
+        try:
+            for port in request.model_inputs:
+                name = port.get_any_name()
+                array = tile.geometry if name == _GEOMETRY else tile.codes[_GRID_OF_INPUT[name]]
+                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+            request.start_async()
+        except RuntimeError as error:
+            raise EngineLostError(f"{task.value}: OpenVINO did not start: {_first_line(error)}") from error
+        self._busy.append((task, tile.index, request))
+
+    def collect(self, timeout_s: float) -> Inference | None:
+        self._take_back()
+        if not self._busy:
+            return None
+        task, index, request = self._busy[0]
+        try:
+            if not request.wait_for(int(timeout_s * 1000)):
+                return None
+            output = request.get_output_tensor(0).data[0]
+        except RuntimeError as error:
+            raise EngineLostError(f"{task.value}: OpenVINO failed: {_first_line(error)}") from error
+        self._busy.popleft()
+        self._handed_out = (task, request)
+        if task is Task.SURFACE:
+            output = output.reshape(4, -1, *output.shape[1:])
+        if not _is_plausible(task, output):
+            raise EngineOutputError(f"tile {index}: the {task.value} network gave impossible numbers")
+        return Inference(task, index, output, self._names[task])
+
+    def _take_back(self) -> None:
+        """What the last `collect` handed out has been read: its request may run again."""
+        if self._handed_out is not None:
+            task, request = self._handed_out
+            self._idle[task].append(request)
+            self._handed_out = None
+
+    def close(self) -> None:
+        for _, _, request in self._busy:
+            request.wait()
+        self._busy.clear()
+        self._handed_out = None
+        self._idle.clear()
+
+
+def _compile(core: ov.Core, network: Network, tiles: TileGrid, slots: int, threads: int) -> ov.CompiledModel:
+    model = core.read_model(model=network.topology, weights=network.weights)
+    rows, columns = tiles.window_rows_px, tiles.window_columns_px
+    shapes = {}
+    for port in model.inputs:
+        name = port.get_any_name()
+        if name != _GEOMETRY:
+            pitch = _GRID_OF_INPUT[name]
+            shapes[name] = [1, port.partial_shape[1], rows // pitch, columns // pitch]
+    model.reshape(shapes)
+    return core.compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": min(slots, threads),
+        },
+    )
+
+
+def _is_plausible(task: Task, output: U8 | F32) -> bool:
+    if task is Task.SURFACE:
+        return bool(np.isfinite(output).all())
+    middle = output[:, output.shape[1] // 2].sum(axis=0, dtype=np.int32)
+    return bool((np.abs(middle - 255) <= _SCORE_SUM_TOLERANCE).all())
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _give_back_freed_memory() -> None:
+    """Compiling leaves tens of MiB free inside the C heap; the plan counts on having them."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except AttributeError:  # a C library other than glibc has no such call and no such habit
+        return

@@ -1,0 +1,24 @@
+"""Pictures as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imagecodecs
+
+from payload.errors import StoreError
+from payload.types import U8
+
+
+def write_png(path: Path, picture: U8) -> None:
+    """``picture``, uint8 (row, col, 3), is in ``path``: whole, or not at all.
+
+    Raises:
+        StoreError: the disk refuses it.
+    """
+    partial = path.with_suffix(".part")
+    try:
+        partial.write_bytes(imagecodecs.png_encode(picture))
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot write the picture: {error.strerror}") from error
