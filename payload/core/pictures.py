@@ -69,7 +69,8 @@ def true_colour(counts: U16, pitch_px: int) -> U8:
     means = np.stack([_reduce(counts[band], pitch_px) for band in _TRUE_COLOUR])
     reflectance = (means - COUNTS_OFFSET) / COUNTS_PER_REFLECTANCE
     bright = np.sqrt(np.clip(reflectance / BRIGHTEST_REFLECTANCE, 0, 1))
-    return np.rint(bright * 255).astype(np.uint8)
+    colour: U8 = np.rint(bright * 255).astype(np.uint8)
+    return colour
 
 
 def _reduce(band: U16, pitch: int) -> NDArray[np.float64]:

@@ -1,0 +1,140 @@
+"""The command line: what can be asked for, and the manual page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from payload import __version__
+
+_DESCRIPTION = """\
+Skysift takes a Sentinel-2 strip through scene classification, atmospheric correction and a
+ranked downlink queue, inside a memory budget that it works out beforehand and keeps.
+"""
+
+_EPILOG = """\
+a strip is one of
+  an L1C SAFE folder (JP2, processing baselines before and after 04.00)
+  a folder of 13 JP2 files, one a band
+  a raw line stream: its YAML header, beside the stream (a file, a FIFO, or - for stdin)
+  a GeoTIFF stack of 13 bands
+
+a first run
+  payload plan strips/example/strip.yaml --config firmware_configs/flatsat.yaml
+  payload run strips/example/strip.yaml --config firmware_configs/flatsat.yaml --out build/run
+  payload queue build/run
+  payload contact --out build/run --rate-bit-s 2e6 --duration-s 60 --to build/ground
+  python -m tools.decode build/ground --out build/decoded
+
+exit codes
+  0  done                               5  the queue cannot be opened or written (disk full,
+  1  something not foreseen                other version, in use)
+  2  command line or configuration      6  a model is not what its manifest says
+  3  the memory plan does not fit       7  the contact broke off
+  4  the strip cannot be read           8  the engine was lost
+
+A run that ended early, by whatever cause, goes on where it stopped when the same command is
+given again: finished tiles are never done twice.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command; `--help` reads like a manual page."""
+    parser = argparse.ArgumentParser(
+        prog="payload",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"skysift {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_plan(commands)
+    _add_run(commands)
+    _add_contact(commands)
+    _add_queue(commands)
+    return parser
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = _command(commands, "plan", "the memory plan of a strip, term by term, before anything runs")
+    _add_strip(plan)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = _command(commands, "run", "take a strip through the networks into the downlink queue")
+    _add_strip(run)
+    run.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="gets run.json, queue.sqlite, telemetry.jsonl and quicklook.png; made if it is not there",
+    )
+    run.add_argument("--echo", action="store_true", help="mirror the events to standard error")
+
+
+def _add_contact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    contact = _command(
+        commands, "contact", "one ground pass: send the best that fits, from the queue to a folder"
+    )
+    contact.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the run")
+    contact.add_argument(
+        "--rate-bit-s",
+        type=_positive,
+        required=True,
+        metavar="R",
+        help="downlink rate, bit/s (2e6 is 2 Mbit/s)",
+    )
+    contact.add_argument(
+        "--duration-s", type=_positive, required=True, metavar="T", help="length of the pass, s"
+    )
+    contact.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the ground receives")
+
+
+def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    queue = _command(
+        commands, "queue", "what waits for the ground, in the order in which it would go, and why"
+    )
+    queue.add_argument("out", type=Path, metavar="DIR", help="the folder of the run")
+    queue.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="lines to show (default 20; 0 for all)"
+    )
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    command.add_argument("--json", action="store_true", help="print one JSON document for machines")
+    return command
+
+
+def _add_strip(command: argparse.ArgumentParser) -> None:
+    command.add_argument("strip", metavar="STRIP", help="SAFE or JP2 folder, raw header YAML, or GeoTIFF")
+    command.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        metavar="YAML",
+        help="the board, e.g. firmware_configs/flatsat.yaml",
+    )
+    command.add_argument(
+        "--budget-bytes",
+        type=_whole_bytes,
+        metavar="N",
+        help="memory of the whole process tree, bytes; instead of the configuration's memory.budget_bytes",
+    )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return value
+
+
+def _whole_bytes(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return value
