@@ -1,0 +1,30 @@
+"""Keeps trained weights between `tools.train` and `tools.quantize`: arrays and JSON, no pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def save(network: nn.Module, record: dict[str, Any], folder: Path, name: str) -> None:
+    """Write ``name``.npz (weights) and ``name``.json (everything else) into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {key: value.detach().numpy() for key, value in network.state_dict().items()}
+    np.savez(folder / f"{name}.npz", **arrays)
+    (folder / f"{name}.json").write_text(json.dumps(record, sort_keys=True, indent=2) + "\n")
+
+
+def load_record(folder: Path, name: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return record
+
+
+def load_weights(network: nn.Module, folder: Path, name: str) -> None:
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+        state = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    network.load_state_dict(state)

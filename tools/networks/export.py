@@ -1,0 +1,117 @@
+"""From a trained torch network to flight artifacts: ONNX, then OpenVINO INT8 with codes in.
+
+The INT8 file reads codes (uint8) and answers what `payload.types.Inference` says: uint8
+scores for the scene, float32 atmosphere for the surface. Rows and columns stay open, so one
+file serves every window whose size is a multiple of 48 px.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nncf
+import numpy as np
+import onnx
+import openvino as ov
+import torch
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from numpy.typing import NDArray
+from openvino import opset13
+
+from tools.networks.runtime import CHANNELS_OF_GRID, GEOMETRY, INPUT_OF_GRID
+from tools.networks.scene_network import SceneNetwork
+from tools.networks.surface_network import SurfaceNetwork
+
+OPSET = 13
+"""Newest ONNX opset that every runtime we may meet reads without falling back."""
+
+FLOAT_PART = (r".*/(mean|peak|cell|geometry|cell3a|cell3b|head|Concat|Sigmoid)\b.*",)
+"""Operators of the surface network that stay float32: everything on cells, so that path
+reflectance keeps four digits; they are 1/144 of the pixels."""
+
+Feed = Mapping[str, NDArray[np.float32]]
+
+
+def export_onnx(network: SceneNetwork | SurfaceNetwork, path: Path) -> None:
+    """Write ``network`` as ONNX float32 that reads raw codes; logits (scene) or atmosphere."""
+    folded = copy.deepcopy(network).eval()
+    folded.fold_code_scale()
+    example = [torch.zeros(1, CHANNELS_OF_GRID[g], 96 // g, 96 // g) for g in INPUT_OF_GRID]
+    names = list(INPUT_OF_GRID.values())
+    axes: dict[str, dict[int, str]] = {
+        name: {2: f"rows_{name}", 3: f"cols_{name}"} for name in INPUT_OF_GRID.values()
+    }
+    output = "logits"
+    if isinstance(network, SurfaceNetwork):
+        example.append(torch.zeros(1, 4, 1, 1))
+        names.append(GEOMETRY)
+        output = "atmosphere"
+    axes[output] = {2: "rows_out", 3: "cols_out"}
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        folded,
+        tuple(example),
+        buffer,
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=names,
+        output_names=[output],
+        dynamic_axes=axes,
+    )
+    graph = onnx.load_from_string(buffer.getvalue())
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+
+
+def quantize(onnx_path: Path, calibration: Sequence[Feed], float_part: Sequence[str] = ()) -> ov.Model:
+    """The network of ``onnx_path`` with INT8 weights and activations.
+
+    Weights are kept to 7 bits (OverflowFix), because processors without VNNI saturate when
+    two products of 8 bits are added.
+    """
+    model = ov.Core().read_model(onnx_path)
+    scope = nncf.IgnoredScope(patterns=list(float_part)) if float_part else None
+    return nncf.quantize(
+        model,
+        nncf.Dataset(list(calibration)),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        subset_size=len(calibration),
+        ignored_scope=scope,
+        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+    )
+
+
+def read_codes(model: ov.Model) -> ov.Model:
+    """The same model with uint8 inputs b10, b20, b60."""
+    steps = ov.preprocess.PrePostProcessor(model)
+    for name in INPUT_OF_GRID.values():
+        steps.input(name).tensor().set_element_type(ov.Type.u8)
+    return steps.build()
+
+
+def answer_scores(model: ov.Model) -> ov.Model:
+    """The same model with its logits turned into uint8 scores, round(255 softmax)."""
+    logits = model.outputs[0].get_node().input_value(0)
+    probability = opset13.softmax(logits, 1)
+    scaled = opset13.multiply(probability, opset13.constant(np.float32([255.0])))
+    scores = opset13.convert(opset13.round(scaled, "half_to_even"), ov.Type.u8)
+    scores.output(0).get_tensor().set_names({"scores"})
+    result = opset13.result(scores, name="scores")
+    return ov.Model([result], model.get_parameters(), "scene")
+
+
+def quantized_fraction(model: ov.Model) -> float:
+    """Convolutions that read quantized activations, as a share of all."""
+    convolutions = [op for op in model.get_ops() if "Convolution" in op.get_type_name()]
+    quantized = [op for op in convolutions if op.input_value(0).get_node().get_type_name() == "FakeQuantize"]
+    return len(quantized) / len(convolutions)
+
+
+def save(model: ov.Model, folder: Path, stem: str = "openvino_int8") -> list[Path]:
+    """Write IR; weights stay as they are (INT8, the small float part float32)."""
+    path = folder / f"{stem}.xml"
+    ov.save_model(model, path, compress_to_fp16=False)
+    return [path, path.with_suffix(".bin")]

@@ -1,0 +1,75 @@
+"""How much memory a network takes in flight: measured in fresh processes, fitted by a line.
+
+Run as a module it is the measuring child: load the artifact, infer once, print the bytes by
+which the peak of resident memory rose above the level after ``import openvino``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from tools.networks.runtime import GEOMETRY, compile_for_window
+
+WINDOWS_PX = ((384, 1056), (240, 528))
+"""The flatsat's window, and a smaller one, so that a line can be drawn."""
+
+MARGIN_RATIO = 1.1
+STATUS = Path("/proc/self/status")
+
+
+def measure_bytes(xml: Path, window_px: tuple[int, int]) -> int:
+    """Peak growth of a fresh process that runs the artifact once on one window."""
+    root = Path(__file__).resolve().parents[2]
+    arguments = [str(xml.resolve()), str(window_px[0]), str(window_px[1])]
+    command = [sys.executable, "-m", "tools.networks.footprint", *arguments]
+    finished = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    return int(finished.stdout.split()[-1])
+
+
+def fit_line(points: Sequence[tuple[int, int]]) -> tuple[int, float]:
+    """(fixed bytes, bytes per pixel) with the margin, through two (pixels, bytes) points."""
+    (many_px, many_bytes), (few_px, few_bytes) = points
+    slope = max(many_bytes - few_bytes, 0) / (many_px - few_px)
+    fixed = max(many_bytes - slope * many_px, 0)
+    return int(fixed * MARGIN_RATIO), round(slope * MARGIN_RATIO, 2)
+
+
+def measure_line(xml: Path) -> tuple[int, float]:
+    """host_fixed_bytes and host_bytes_per_window_px of an artifact."""
+    return fit_line([(rows * cols, measure_bytes(xml, (rows, cols))) for rows, cols in WINDOWS_PX])
+
+
+def _status_bytes(field: str) -> int:
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+def main() -> None:
+    """Load, infer once, print the growth in bytes."""
+    arguments = argparse.ArgumentParser(description=main.__doc__)
+    arguments.add_argument("xml", type=Path)
+    arguments.add_argument("rows_px", type=int)
+    arguments.add_argument("columns_px", type=int)
+    asked = arguments.parse_args()
+
+    before = _status_bytes("VmRSS")
+    compiled = compile_for_window(asked.xml, asked.rows_px, asked.columns_px)
+    request = compiled.create_infer_request()
+    for port in compiled.inputs:
+        kind = np.float32 if GEOMETRY in port.get_names() else np.uint8
+        request.set_tensor(port, ov.Tensor(np.ones(list(port.shape), kind)))
+    request.infer()
+    print(_status_bytes("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    main()

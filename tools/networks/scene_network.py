@@ -1,0 +1,102 @@
+"""The scene network: a dense U-Net on the native grids, from codes to four class logits.
+
+        b10 (4, R, C)      b20 (6, R/2, C/2)   b60 (3, R/6, C/6)
+        4x4 stride 4       2x2 stride 2        nearest x3, 2x2 stride 2
+              \\_________________ sum, ReLU _______________/
+    1/4   3x3 ------------------------------------ + -> 3x3 -> 3x3 -> 1x1 -> shuffle x4
+            \\ 2x2 stride 2                        / 2x2 transposed
+    1/8      3x3 ----------------------- + -> 3x3
+               \\ 2x2 stride 2          / 2x2 transposed
+    1/16        3x3 -> 3x3
+
+Every change of resolution is a 2 x 2 patch, so nothing leaks across blocks: a pixel sees
+4 + 8 + 16 + 16 + 8 + 4 + 4 = 60 px beyond its own 16 px block, whose own pixels are at
+most 15 px away; on the quarter-resolution pixel that is at most 60 + 12 = 72 px in all.
+Only operators that a Myriad X compiler accepts are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CLASSES = 4
+RECEPTIVE_PX = 72
+"""No pixel farther away than this, in rows or columns, changes an output pixel."""
+
+STEM_PX = 4
+CODES_PER_UNIT = 255.0
+
+
+def _conv3(width: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, 3, padding=1)
+
+
+class SceneNetwork(nn.Module):
+    """Codes (0..255 as float) on three grids to logits (N, 4, R, C); R and C multiples of 48."""
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 96)) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.widths = tuple(widths)
+        self.stem10 = nn.Conv2d(4, fine, 4, stride=4)
+        self.stem20 = nn.Conv2d(6, fine, 2, stride=2, bias=False)
+        self.stem60 = nn.Conv2d(3, fine, 2, stride=2, bias=False)
+        self.encode4 = _conv3(fine)
+        self.down8 = nn.Conv2d(fine, middle, 2, stride=2)
+        self.encode8 = _conv3(middle)
+        self.down16 = nn.Conv2d(middle, coarse, 2, stride=2)
+        self.bottom16a = _conv3(coarse)
+        self.bottom16b = _conv3(coarse)
+        self.up8 = nn.ConvTranspose2d(coarse, middle, 2, stride=2)
+        self.decode8 = _conv3(middle)
+        self.up4 = nn.ConvTranspose2d(middle, fine, 2, stride=2)
+        self.decode4a = _conv3(fine)
+        self.decode4b = _conv3(fine)
+        self.head = nn.Conv2d(fine, CLASSES * STEM_PX * STEM_PX, 1)
+        self.shuffle = nn.PixelShuffle(STEM_PX)
+        self.code_scale = 1.0 / CODES_PER_UNIT
+
+    def forward(self, b10: Tensor, b20: Tensor, b60: Tensor) -> Tensor:
+        if self.code_scale != 1.0:
+            b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
+        b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
+        quarter = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
+        quarter = torch.relu(self.encode4(quarter))
+        eighth = torch.relu(self.encode8(torch.relu(self.down8(quarter))))
+        sixteenth = torch.relu(self.down16(eighth))
+        sixteenth = torch.relu(self.bottom16a(sixteenth))
+        sixteenth = torch.relu(self.bottom16b(sixteenth))
+        eighth = torch.relu(self.up8(sixteenth) + eighth)
+        eighth = torch.relu(self.decode8(eighth))
+        quarter = torch.relu(self.up4(eighth) + quarter)
+        quarter = torch.relu(self.decode4a(quarter))
+        quarter = torch.relu(self.decode4b(quarter))
+        logits: Tensor = self.shuffle(self.head(quarter))
+        return logits
+
+    def fold_code_scale(self) -> None:
+        """Move the factor 1/255 into the stem's weights, so that the network reads raw codes."""
+        with torch.no_grad():
+            for stem in (self.stem10, self.stem20, self.stem60):
+                stem.weight.mul_(self.code_scale)
+        self.code_scale = 1.0
+
+
+def build_scene_network(widths: Sequence[int], seed: int) -> SceneNetwork:
+    """A network with seeded He weights and small biases."""
+    torch.manual_seed(seed)
+    network = SceneNetwork(widths)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        for stem in (network.stem10, network.stem20, network.stem60):
+            stem.weight.mul_(3.0)
+        network.head.weight.mul_(0.1)
+    return network

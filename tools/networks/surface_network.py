@@ -1,0 +1,93 @@
+"""The surface network: the atmosphere over coarse cells, from which the surface follows in closed form.
+
+        b10 2x2 stride 2   b20 1x1   b60 nearest x3, 1x1          per pixel of 20 m
+              \\________________ sum, ReLU ___________/
+                       1x1 -> 1x1                                 per pixel of 20 m
+               mean and maximum over 12 x 12 pixels               per cell of 24 px
+                 1x1 + 1x1(geometry), ReLU
+                       3x3 -> 3x3 -> 1x1                          per cell of 24 px
+        path reflectance, transmittance, spherical albedo, sigma of 12 bands
+
+A cell sees two cells around it (48 px); the bilinear interpolation between cell centres
+adds one more (24 px): 72 px in all. Outputs cannot leave their physical ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BANDS = 12
+QUANTITIES = 4
+CELL_PX = 24
+CELL_20M = CELL_PX // 2
+RECEPTIVE_PX = 72
+CODES_PER_UNIT = 255.0
+MAX_ALBEDO = 0.5
+MIN_SIGMA = 0.0005
+MAX_SIGMA = 0.25
+
+
+class SurfaceNetwork(nn.Module):
+    """Codes on three grids and geometry to (N, 48, R/24, C/24).
+
+    The 48 channels are path reflectance, two-way transmittance (gases included),
+    spherical albedo and sigma of the surface reflectance, 12 bands each. ``low`` and
+    ``high`` (48 values each) bound them; ``prior`` is what the network says before training.
+    """
+
+    low: Tensor
+    span: Tensor
+
+    def __init__(
+        self,
+        low: Sequence[float],
+        high: Sequence[float],
+        prior: Sequence[float],
+        widths: Sequence[int] = (24, 32, 24, 64),
+    ) -> None:
+        super().__init__()
+        stem, pixel, feature, cell = widths
+        self.widths = tuple(widths)
+        self.stem10 = nn.Conv2d(4, stem, 2, stride=2)
+        self.stem20 = nn.Conv2d(6, stem, 1, bias=False)
+        self.stem60 = nn.Conv2d(3, stem, 1, bias=False)
+        self.pixel1 = nn.Conv2d(stem, pixel, 1)
+        self.pixel2 = nn.Conv2d(pixel, feature, 1)
+        self.mean = nn.AvgPool2d(CELL_20M)
+        self.peak = nn.MaxPool2d(CELL_20M)
+        self.cell = nn.Conv2d(2 * feature, cell, 1)
+        self.geometry = nn.Conv2d(4, cell, 1, bias=False)
+        self.cell3a = nn.Conv2d(cell, cell, 3, padding=1)
+        self.cell3b = nn.Conv2d(cell, cell, 3, padding=1)
+        self.head = nn.Conv2d(cell, QUANTITIES * BANDS, 1)
+        self.code_scale = 1.0 / CODES_PER_UNIT
+        lows, highs, priors = (torch.tensor(v, dtype=torch.float32) for v in (low, high, prior))
+        self.register_buffer("low", lows.reshape(1, -1, 1, 1))
+        self.register_buffer("span", (highs - lows).reshape(1, -1, 1, 1))
+        with torch.no_grad():
+            share = ((priors - lows) / (highs - lows)).clamp(0.01, 0.99)
+            self.head.weight.mul_(0.1)
+            self.head.bias.copy_(torch.log(share / (1 - share)))
+
+    def forward(self, b10: Tensor, b20: Tensor, b60: Tensor, geometry: Tensor) -> Tensor:
+        if self.code_scale != 1.0:
+            b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
+        b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
+        pixels = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
+        pixels = torch.relu(self.pixel2(torch.relu(self.pixel1(pixels))))
+        cells = self.cell(torch.cat([self.mean(pixels), self.peak(pixels)], 1))
+        cells = torch.relu(cells + self.geometry(geometry))
+        cells = torch.relu(self.cell3a(cells))
+        cells = torch.relu(self.cell3b(cells))
+        return self.low + self.span * torch.sigmoid(self.head(cells))
+
+    def fold_code_scale(self) -> None:
+        """Move the factor 1/255 into the stem's weights, so that the network reads raw codes."""
+        with torch.no_grad():
+            for stem in (self.stem10, self.stem20, self.stem60):
+                stem.weight.mul_(self.code_scale)
+        self.code_scale = 1.0

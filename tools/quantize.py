@@ -1,0 +1,97 @@
+"""Turn trained networks into the model folders that fly: INT8, measured, with manifests.
+
+Reads what `python -m tools.train` left (scene and surface, whichever is there), quantizes
+with patches of l1c/train for calibration, measures memory in fresh processes and writes
+MODELS/scene_s2_v1 and MODELS/surface_s2_v1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from payload.types import Grid, Task
+from tools import material
+from tools.networks import checkpoint, export, footprint, model_folder
+from tools.networks.card import write_card
+from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID
+from tools.networks.scene_network import SceneNetwork
+from tools.networks.surface_network import CELL_PX, SurfaceNetwork
+
+WINDOW_MULTIPLE_PX = 48
+
+
+def calibration_feeds(patches: Iterable[material.Patch], *, with_geometry: bool) -> list[export.Feed]:
+    """Windows of the patches with a border of no data, and one that holds code 255, so that
+    the input range is exactly 0..255 and codes pass into the network unrounded."""
+    feeds = []
+    for number, patch in enumerate(patches):
+        codes = material.window_codes(patch.grids, WINDOW_MULTIPLE_PX, WINDOW_MULTIPLE_PX)
+        if number == 0:
+            codes = {grid: plane.copy() for grid, plane in codes.items()}
+            for plane in codes.values():
+                plane[:, -1, -1] = 255
+        feed = {INPUT_OF_GRID[grid]: codes[grid][None].astype(np.float32) for grid in Grid}
+        if with_geometry:
+            known = number % 2 == 0
+            feed[GEOMETRY] = np.float32([1, 0.8, 1, 0] if known else [0, 0, 0, 0]).reshape(1, 4, 1, 1)
+        feeds.append(feed)
+    return feeds
+
+
+def load_network(folder: Path, task: Task) -> SceneNetwork | SurfaceNetwork:
+    """The network that `tools.train` left in ``folder``."""
+    record = checkpoint.load_record(folder, task.value)
+    network: SceneNetwork | SurfaceNetwork
+    if task is Task.SCENE:
+        network = SceneNetwork(record["widths"])
+    else:
+        network = SurfaceNetwork(record["low"], record["high"], record["prior"], record["widths"])
+    checkpoint.load_weights(network, folder, task.value)
+    return network
+
+
+def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
+    """Write the model folder of one task."""
+    folder = models / model_folder.FOLDER_OF_TASK[task]
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx_path = folder / "fp32.onnx"
+    export.export_onnx(load_network(trained, task), onnx_path)
+    feeds = calibration_feeds(material.all_patches(shared, "train"), with_geometry=task is Task.SURFACE)
+    float_part = export.FLOAT_PART if task is Task.SURFACE else ()
+    model = export.read_codes(export.quantize(onnx_path, feeds, float_part))
+    if task is Task.SCENE:
+        model = export.answer_scores(model)
+    files = export.save(model, folder)
+    record = checkpoint.load_record(trained, task.value)
+    cell_px = CELL_PX if task is Task.SURFACE else None
+    host_line = footprint.measure_line(files[0])
+    content = model_folder.manifest(task, files, host_line, record["training"], cell_px)
+    model_folder.write_manifest(content, folder)
+    write_card(task, content, folder)
+    return folder
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.quantize", description=__doc__)
+    parser.add_argument("trained", type=Path, help="folder that tools.train wrote, e.g. build/networks")
+    parser.add_argument("--out", type=Path, default=Path("models"), help="where model folders go (models)")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
+    parser.add_argument("--task", choices=[task.value for task in Task], help="only this one")
+    asked = parser.parse_args()
+    tasks = [Task(asked.task)] if asked.task else list(Task)
+    tasks = [task for task in tasks if (asked.trained / f"{task.value}.npz").exists()]
+    if not tasks:
+        parser.error(f"{asked.trained}: no scene.npz or surface.npz; run python -m tools.train first")
+    for task in tasks:
+        print(f"quantize: {task.value}", file=sys.stderr)
+        print(build_folder(task, asked.trained, asked.out, asked.shared))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
