@@ -1,0 +1,1 @@
+"""Ground tools: they may import the payload, the payload never imports them."""
