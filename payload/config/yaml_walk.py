@@ -3,6 +3,7 @@
 A field's type is the whole of its rule: a dataclass is a mapping with exactly its fields as
 keys, ``Annotated[int | float, Range]`` a number, ``Annotated[str, Text]`` a text, an enum the
 lower-case name of a member, ``tuple[Enum, ...]`` a list of them, bool is true or false.
+A key whose type is ``X | None`` may be left out, which is the only way to None.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
@@ -135,9 +137,11 @@ class Walk:
                 self.fault(key_line, key, f"stands twice; the first is in line {seen[name]}")
             else:
                 seen[name] = self.line_of[key] = key_line
-                values[name] = self._read(value_node, hints[name], key)
+                values[name] = self._read(value_node, _present(hints[name]), key)
         for name in hints:
-            if name not in seen:
+            if name not in seen and NoneType in get_args(hints[name]):
+                values[name] = None
+            elif name not in seen:
                 self.fault(line, prefix + name, f"missing; must be {_allowed(hints[name])}")
         return values
 
@@ -168,6 +172,12 @@ def _keys_of(kind: type[Any]) -> dict[str, Any]:
     """The YAML keys of a section with their types."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind) if field.metadata != NOT_A_KEY}
+
+
+def _present(hint: Any) -> Any:
+    """What stands at a key that may be left out; any other hint as it is."""
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+    return kinds[0] if NoneType in get_args(hint) else hint
 
 
 def _scalar(node: yaml.Node, hint: Any) -> Any:
