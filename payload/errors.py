@@ -58,6 +58,10 @@ class EngineLostError(PayloadError):
 
 
 class EngineOutputError(PayloadError):
-    """The engine answered with something that cannot be right: the tile stays unclassified."""
+    """The engine answered ``index`` with what cannot be right: the tile stays unclassified."""
 
     exit_code = 9
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
+        self.index = index

@@ -54,7 +54,7 @@ class Engine(Protocol):
     def collect(self, timeout_s: float) -> Inference | None:
         """One finished inference, the oldest first, or None if none is ready in time.
 
-        The output array is the caller's until `release` or the next ``collect``.
+        The output array is the caller's until the next ``submit`` or ``collect``.
 
         Raises:
             EngineLostError: the device is gone; all submitted and uncollected is lost.

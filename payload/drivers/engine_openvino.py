@@ -47,7 +47,7 @@ class OpenVinoEngine:
         self.slots = slots
         self._names: dict[Task, EngineName] = {}
         self._idle: dict[Task, list[ov.InferRequest]] = {}
-        self._busy: deque[tuple[Task, int, ov.InferRequest]] = deque()
+        self._busy: deque[tuple[Task, Tile, ov.InferRequest]] = deque()  # keeps the tile's memory alive
         self._handed_out: tuple[Task, ov.InferRequest] | None = None
         core = ov.Core()
         for network in networks:
@@ -69,6 +69,7 @@ class OpenVinoEngine:
         _give_back_freed_memory()
 
     def submit(self, task: Task, tile: Tile) -> None:
+        self._take_back()
         request = self._idle[task].pop()
         try:
             for port in request.model_inputs:
@@ -78,13 +79,13 @@ class OpenVinoEngine:
             request.start_async()
         except RuntimeError as error:
             raise EngineLostError(f"{task.value}: OpenVINO did not start: {_first_line(error)}") from error
-        self._busy.append((task, tile.index, request))
+        self._busy.append((task, tile, request))
 
     def collect(self, timeout_s: float) -> Inference | None:
         self._take_back()
         if not self._busy:
             return None
-        task, index, request = self._busy[0]
+        task, tile, request = self._busy[0]
         try:
             if not request.wait_for(int(timeout_s * 1000)):
                 return None
@@ -96,8 +97,10 @@ class OpenVinoEngine:
         if task is Task.SURFACE:
             output = output.reshape(4, -1, *output.shape[1:])
         if not _is_plausible(task, output):
-            raise EngineOutputError(f"tile {index}: the {task.value} network gave impossible numbers")
-        return Inference(task, index, output, self._names[task])
+            raise EngineOutputError(
+                f"tile {tile.index}: the {task.value} network gave impossible numbers", tile.index
+            )
+        return Inference(task, tile.index, output, self._names[task])
 
     def _take_back(self) -> None:
         """What the last `collect` handed out has been read: its request may run again."""
@@ -130,7 +133,7 @@ def _compile(core: ov.Core, network: Network, tiles: TileGrid, slots: int, threa
         {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": min(slots, threads),
+            "NUM_STREAMS": min(slots, threads),  # changes no bit of the output
         },
     )
 

@@ -1,0 +1,130 @@
+"""The OpenVINO engine, with the networks that fly and with broken ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset13
+
+from payload.core.scheduler import tile_slot
+from payload.drivers.engine_openvino import Network, OpenVinoEngine
+from payload.errors import EngineLostError, EngineOutputError
+from payload.types import Precision, Task, Tile, TileGrid, Window
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+TILES = TileGrid(48, 96, 72)
+
+
+def flight_network(task: Task) -> Network:
+    folder = MODELS / f"{task.value}_s2_v1"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return Network(
+        task,
+        manifest["name"],
+        "0" * 64,
+        Precision.INT8,
+        (folder / "openvino_int8.xml").read_bytes(),
+        (folder / "openvino_int8.bin").read_bytes(),
+    )
+
+
+def random_tile(index: int) -> Tile:
+    rng = np.random.default_rng(index)
+    codes = tile_slot(TILES)
+    for code in codes.values():
+        code[...] = rng.integers(0, 256, code.shape)
+    geometry = np.array([1, 0.7, 1, 0.2], np.float32).reshape(1, 4, 1, 1)
+    window = Window(-72, -72, TILES.window_rows_px, TILES.window_columns_px)
+    return Tile(index, window, Window(0, 0, 48, 96), codes, geometry, np.ones((48, 96), bool), 48 * 96)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OpenVinoEngine]:
+    engine = OpenVinoEngine([flight_network(task) for task in Task], TILES, slots=3, threads=1)
+    yield engine
+    engine.close()
+
+
+def test_what_is_submitted_comes_back_oldest_first_with_its_maker(engine: OpenVinoEngine) -> None:
+    for index, task in ((4, Task.SCENE), (7, Task.SURFACE), (5, Task.SCENE)):
+        engine.submit(task, random_tile(index))
+    back = [engine.collect(10) for _ in range(3)]
+    assert [(b.index, b.task) for b in back if b] == [(4, Task.SCENE), (7, Task.SURFACE), (5, Task.SCENE)]
+    assert back[0] is not None
+    assert back[0].engine.model == "scene_s2_v1"
+    assert back[0].engine.device == "CPU"
+    assert engine.collect(0.01) is None, "nothing submitted, nothing collected"
+
+
+def test_scores_and_atmosphere_have_the_shapes_that_the_core_expects(engine: OpenVinoEngine) -> None:
+    engine.submit(Task.SCENE, random_tile(1))
+    scores = engine.collect(10)
+    assert scores is not None
+    assert scores.output.shape == (4, 192, 240)
+    assert scores.output.dtype == np.uint8
+    engine.submit(Task.SURFACE, random_tile(1))
+    air = engine.collect(10)
+    assert air is not None
+    assert air.output.shape == (4, 12, 8, 10)
+    path, gain, albedo, sigma = air.output
+    assert (path >= 0).all()
+    assert ((gain > 0) & (gain <= 1)).all()
+    assert ((albedo >= 0) & (albedo < 1)).all()
+    assert (sigma > 0).all()
+
+
+def test_a_tile_gives_the_same_bits_whatever_else_is_in_flight(engine: OpenVinoEngine) -> None:
+    alone = {}
+    for task in Task:
+        engine.submit(task, random_tile(9))
+        inference = engine.collect(10)
+        assert inference is not None
+        alone[task] = inference.output.copy()
+    two_threads = OpenVinoEngine([flight_network(task) for task in Task], TILES, slots=2, threads=2)
+    for other in (engine, two_threads):
+        for task in Task:
+            other.submit(task, random_tile(3))
+            other.submit(task, random_tile(9))
+            assert other.collect(10) is not None
+            inference = other.collect(10)
+            assert inference is not None
+            np.testing.assert_array_equal(inference.output, alone[task])
+    two_threads.close()
+
+
+def test_a_network_that_cannot_be_loaded_is_an_engine_lost() -> None:
+    broken = Network(Task.SCENE, "broken", "0" * 64, Precision.INT8, b"<net>not a network</net>", b"")
+    with pytest.raises(EngineLostError, match="broken: OpenVINO cannot load it"):
+        OpenVinoEngine([broken], TILES, 1, 1)
+
+
+@pytest.mark.parametrize(("task", "filling"), [(Task.SURFACE, np.nan), (Task.SCENE, 200)])
+def test_impossible_numbers_name_their_tile(task: Task, filling: float, tmp_path: Path) -> None:
+    engine = OpenVinoEngine([constant_network(task, filling, tmp_path)], TILES, 1, 1)
+    engine.submit(task, random_tile(6))
+    with pytest.raises(EngineOutputError) as caught:
+        engine.collect(10)
+    assert caught.value.index == 6
+    engine.submit(task, random_tile(6))
+    engine.close()
+
+
+def constant_network(task: Task, filling: float, folder: Path) -> Network:
+    """A network that answers every tile with ``filling``."""
+    codes = opset13.parameter([1, 4, 192, 240], np.uint8, name="b10")
+    codes.output(0).set_names({"b10"})
+    if task is Task.SCENE:
+        answer = opset13.maximum(codes, opset13.constant(np.full((1, 1, 1, 1), filling, np.uint8)))
+    else:
+        zeros = opset13.multiply(opset13.convert(codes, "f32"), opset13.constant(np.float32([0.0])))
+        pooled = opset13.reduce_max(zeros, opset13.constant([2, 3]), keep_dims=True)
+        answer = opset13.add(pooled, opset13.constant(np.full((1, 4, 8, 10), filling, np.float32)))
+    path = folder / "constant.xml"
+    ov.save_model(ov.Model([answer], [codes]), path, compress_to_fp16=False)
+    weights = path.with_suffix(".bin").read_bytes()
+    return Network(task, "constant", "0" * 64, Precision.INT8, path.read_bytes(), weights)
