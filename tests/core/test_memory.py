@@ -1,0 +1,81 @@
+"""Rules of `payload.core.memory`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payload.config import Config, load_config
+from payload.core.memory import EngineLoad, plan_memory
+from payload.errors import BudgetError
+from payload.types import MemoryPlan, TileGrid
+from tests.core.strip_in_memory import strip_info
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TILES = TileGrid(240, 1104, 72)
+LOADS = (EngineLoad("scene", 7_000_003, 40.0), EngineLoad("surface", 5_000_011, 30.0))
+
+
+def config(budget_bytes: int, slots: int = 3) -> Config:
+    board = load_config(REPOSITORY / "firmware_configs" / "flatsat.yaml")
+    return replace(
+        board,
+        memory=replace(board.memory, budget_bytes=budget_bytes),
+        tiles=replace(board.tiles, slots=slots),
+    )
+
+
+def plan(budget_bytes: int, slots: int = 3, columns: int = 10980, source_bytes: int = 0) -> MemoryPlan:
+    return plan_memory(config(budget_bytes, slots), strip_info(10980, columns), TILES, source_bytes, LOADS)
+
+
+def test_the_terms_are_those_of_the_design_and_add_up() -> None:
+    found = plan(1 << 30)
+    names = ["interpreter", "rows", "block in transit", "tile slots", "engines", "products", "queue"]
+    assert [term.name for term in found.terms] == names
+    assert found.total_bytes == sum(term.planned_bytes for term in found.terms)
+    assert all(term.planned_bytes > 0 and term.why for term in found.terms)
+
+
+def test_rows_are_counted_sample_by_sample() -> None:
+    rows = {term.name: term.planned_bytes for term in plan(1 << 30).terms}["rows"]
+    columns = 10 * 1104 + 144
+    assert rows == 2 * (4 * 384 * columns + 6 * 192 * columns // 2 + 3 * 64 * columns // 6)
+
+
+def test_engines_are_fixed_parts_and_activations_of_every_tile_in_flight() -> None:
+    for slots in (1, 3):
+        engines = {term.name: term.planned_bytes for term in plan(1 << 30, slots).terms}["engines"]
+        assert engines == 7_000_003 + 5_000_011 + slots * (40 + 30) * TILES.window_px
+
+
+@given(st.integers(1, 8), st.integers(0, 1 << 29))
+def test_the_most_tiles_in_flight_that_fit_are_planned(slots: int, budget: int) -> None:
+    one = plan(1 << 40, 1).total_bytes
+    budget += one
+    found = plan(budget, slots)
+    assert 1 <= found.slots <= slots
+    assert found.total_bytes <= budget
+    if found.slots < slots:
+        assert plan(1 << 40, found.slots + 1).total_bytes > budget
+
+
+def test_the_refusal_names_the_largest_term() -> None:
+    smallest = plan(1 << 40, 1).total_bytes
+    assert plan(smallest).slots == 1
+    with pytest.raises(BudgetError, match="largest term is") as caught:
+        plan(smallest - 1)
+    assert caught.value.worst_term in str(caught.value)
+    assert caught.value.exit_code == 3
+    with pytest.raises(BudgetError) as caught:
+        plan(smallest, source_bytes=1 << 30)
+    assert caught.value.worst_term == "block in transit"
+
+
+def test_a_full_strip_does_not_fit_64_mib() -> None:
+    with pytest.raises(BudgetError):
+        plan(64 << 20)
