@@ -33,6 +33,7 @@ from payload.types import (
 CELL_PX = 24
 """Pitch of the atmosphere's cells in 10 m pixels; divides every window, whole on every grid."""
 
+_STRETCH_SAMPLES = 32768  # solved together: three float32 arrays of this size stay in the cache
 _COUNTS_MAX = np.float32(65535)
 _ONE = np.float32(1)
 
@@ -49,7 +50,8 @@ def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid) ->
     Returns:
         uint16 (band, row, col) counts, bands of SURFACE_BANDS_OF_GRID.
     """
-    bands = [BANDS_OF_GRID[grid].index(band) for band in SURFACE_BANDS_OF_GRID[grid]]
+    bands = len(SURFACE_BANDS_OF_GRID[grid])
+    assert BANDS_OF_GRID[grid][:bands] == SURFACE_BANDS_OF_GRID[grid], "B10 comes last"
     planes = _planes_of(grid)
     _, rows, columns = counts.shape
     margin = tiles.halo_px // CELL_PX
@@ -65,9 +67,11 @@ def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid) ->
     shift = (path * np.float32(COUNTS_PER_REFLECTANCE) + np.float32(COUNTS_OFFSET)) * scale
     albedo = albedo / np.float32(COUNTS_PER_REFLECTANCE)
     across = [_across(quantity, cell, columns) for quantity in (scale, shift, albedo)]
-    out = np.empty((len(bands), rows, columns), dtype=np.uint16)
-    for plane, band in enumerate(bands):
-        _invert_band(counts[band], [a[plane] for a in across], cell, out[plane])
+    out = np.empty((bands, rows, columns), dtype=np.uint16)
+    together = max(1, _STRETCH_SAMPLES // (cell * columns))
+    for first in range(0, bands, together):
+        some = slice(first, min(first + together, bands))
+        _invert(counts[some], [a[some] for a in across], cell, out[some])
     return out
 
 
@@ -94,19 +98,28 @@ def _across(cells: F32, cell: int, columns: int) -> F32:
     return np.ascontiguousarray(fine[:, :, first : first + columns])
 
 
-def _invert_band(counts: U16, across: list[F32], cell: int, out: U16) -> None:
-    """Solve one band; ``across`` holds scale, shift and albedo as (cell row, column)."""
-    rows = counts.shape[0]
+def _invert(counts: U16, across: list[F32], cell: int, out: U16) -> None:
+    """Solve some bands; ``across`` holds scale, shift and albedo as (band, cell row, column)."""
+    bands, rows, columns = counts.shape
     weights = _weights(cell)[:, None]
     half = cell // 2
-    for cell_row in range(across[0].shape[0] - 1):
+    scratch = np.empty((3, bands, cell, columns), dtype=np.float32)
+    for cell_row in range(across[0].shape[1] - 1):
         start = cell_row * cell - half  # the stretch between two rows of cell centres
         low, high = max(0, start), min(rows, start + cell)
         if low >= high:
             continue
         part = weights[low - start : high - start]
-        scale, shift, albedo = (a[cell_row] + (a[cell_row + 1] - a[cell_row]) * part for a in across)
-        _solve(counts[low:high], scale, shift, albedo, out[low:high])
+        scale, shift, albedo = scratch[:, :, : high - low]
+        for cells, between in zip(across, (scale, shift, albedo), strict=True):
+            _between(cells[:, cell_row, None], cells[:, cell_row + 1, None], part, between)
+        _solve(counts[:, low:high], scale, shift, albedo, out[:, low:high])
+
+
+def _between(upper: F32, lower: F32, weights: F32, out: F32) -> None:
+    """Interpolate along rows, from one row of cell centres to the next."""
+    np.multiply(lower - upper, weights, out=out)
+    out += upper
 
 
 def _solve(counts: U16, scale: F32, shift: F32, albedo: F32, out: U16) -> None:
