@@ -65,3 +65,9 @@ class EngineOutputError(PayloadError):
     def __init__(self, message: str, index: int) -> None:
         super().__init__(message)
         self.index = index
+
+
+class ProductError(PayloadError):
+    """Bytes that are no whole product: damaged, cut short, or of another version."""
+
+    exit_code = 10

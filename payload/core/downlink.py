@@ -1,0 +1,189 @@
+"""The downlink queue: what waits for the ground, what goes next, and what must go for good.
+
+Rules:
+1. The order is total: value per byte, then oldest, then lowest entry id.
+2. After every offer the queue is within its capacity, in bytes and in entries; what was taken
+   and is not yet acknowledged counts.
+3. A newcomer is accepted if the room it needs can be made of entries that rank below it:
+   the lowest go first. Otherwise it is refused, and nothing goes for its sake.
+4. Of one offer, the best newcomer is tried first.
+5. What is taken is never evicted; it leaves by acknowledge, or waits again after give_back.
+6. A queue filled beyond its capacity from outside (a smaller configuration) is trimmed by the
+   next offer, the lowest first.
+7. Offered = accepted + refused, and accepted = acknowledged + evicted + still there, in
+   entries and in bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from payload.types import QueueEntry
+
+_Rank = tuple[float, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What an offer led to.
+
+    ``refused`` are newcomers that never were in the queue, ``evicted`` had been in it before.
+    Both are gone for good.
+    """
+
+    accepted: tuple[QueueEntry, ...]
+    refused: tuple[QueueEntry, ...]
+    evicted: tuple[QueueEntry, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Entries and their bytes, counted since the queue was made."""
+
+    entries: int = 0
+    size_bytes: int = 0
+
+    def count(self, entry: QueueEntry) -> None:
+        self.entries += 1
+        self.size_bytes += entry.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounters:
+    """``accepted`` includes what was there when the queue was made."""
+
+    offered: Tally = field(default_factory=Tally)
+    accepted: Tally = field(default_factory=Tally)
+    refused: Tally = field(default_factory=Tally)
+    evicted: Tally = field(default_factory=Tally)
+    acknowledged: Tally = field(default_factory=Tally)
+
+
+def _rank(entry: QueueEntry) -> _Rank:
+    """Larger is better (rule 1)."""
+    return (entry.value / entry.size_bytes, -entry.created_utc_ns, -entry.entry_id)
+
+
+class DownlinkQueue:
+    """Bounded and ordered; holds entries, never bodies.
+
+    A sorted list: at 100 000 entries an insertion moves 0.8 MB of references, some 30 µs,
+    against the 100 ms that a tile takes to make.
+    """
+
+    def __init__(
+        self, capacity_bytes: int, capacity_entries: int, entries: Iterable[QueueEntry] = ()
+    ) -> None:
+        """Holds ``entries``, all of which wait; see rule 6."""
+        self._capacity_bytes = capacity_bytes
+        self._capacity_entries = capacity_entries
+        self._waiting: dict[int, QueueEntry] = {}
+        self._taken: dict[int, QueueEntry] = {}
+        self._size_bytes = 0
+        self.counters = QueueCounters()
+        for entry in entries:
+            assert entry.entry_id not in self._waiting, entry.entry_id
+            self._waiting[entry.entry_id] = entry
+            self._size_bytes += entry.size_bytes
+            self.counters.offered.count(entry)
+            self.counters.accepted.count(entry)
+        self._ranks = sorted(map(_rank, self._waiting.values()))  # worst first
+        # Entries above the cursor do not fit a room of _cursor_room bytes (see take).
+        self._cursor = len(self._ranks)
+        self._cursor_room = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._taken)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all entries, the taken ones included."""
+        return self._size_bytes
+
+    def waiting(self) -> Iterator[QueueEntry]:
+        """What waits, in the order in which it would go."""
+        return (self._waiting[-rank[2]] for rank in reversed(self._ranks))
+
+    def offer(self, entries: Iterable[QueueEntry]) -> Offer:
+        """The queue holds the best of what it had and ``entries``, within its capacity."""
+        evicted: list[QueueEntry] = []
+        while self._ranks and self._is_over(0, 0):
+            evicted.append(self._evict_worst())
+        accepted, refused = [], []
+        for entry in sorted(entries, key=_rank, reverse=True):
+            self.counters.offered.count(entry)
+            victims = self._victims(entry)
+            if victims is None:
+                refused.append(entry)
+                self.counters.refused.count(entry)
+                continue
+            evicted.extend(self._evict_worst() for _ in range(victims))
+            self._wait(entry)
+            self._size_bytes += entry.size_bytes
+            accepted.append(entry)
+            self.counters.accepted.count(entry)
+        return Offer(tuple(accepted), tuple(refused), tuple(evicted))
+
+    def take(self, room_bytes: int) -> QueueEntry | None:
+        """The best waiting entry of at most ``room_bytes``, or None; it waits no longer.
+
+        While the room only shrinks, as in a contact, what did not fit once is not looked at
+        again: a whole contact passes over the queue once.
+        """
+        if room_bytes > self._cursor_room:
+            self._cursor = len(self._ranks)
+        self._cursor_room = room_bytes
+        while self._cursor > 0:
+            self._cursor -= 1
+            entry = self._waiting[-self._ranks[self._cursor][2]]
+            if entry.size_bytes <= room_bytes:
+                del self._ranks[self._cursor]
+                del self._waiting[entry.entry_id]
+                self._taken[entry.entry_id] = entry
+                return entry
+        return None
+
+    def acknowledge(self, entry_id: int) -> None:
+        """The taken entry is on the ground and leaves for good."""
+        assert entry_id in self._taken, f"{entry_id} was not taken"
+        entry = self._taken.pop(entry_id)
+        self._size_bytes -= entry.size_bytes
+        self.counters.acknowledged.count(entry)
+
+    def give_back(self, entry_id: int) -> None:
+        """The taken entry waits again, in its old place."""
+        assert entry_id in self._taken, f"{entry_id} was not taken"
+        self._wait(self._taken.pop(entry_id))
+
+    def _wait(self, entry: QueueEntry) -> None:
+        assert entry.entry_id not in self._waiting, entry.entry_id
+        assert entry.entry_id not in self._taken, entry.entry_id
+        rank = _rank(entry)
+        self._ranks.insert(bisect_left(self._ranks, rank), rank)
+        self._waiting[entry.entry_id] = entry
+        self._cursor, self._cursor_room = len(self._ranks), 0
+
+    def _victims(self, newcomer: QueueEntry) -> int | None:
+        """How many of the worst must go for ``newcomer``; None if it is not worth that."""
+        rank, freed_bytes, victims = _rank(newcomer), 0, 0
+        while self._is_over(newcomer.size_bytes - freed_bytes, 1 - victims):
+            if victims == len(self._ranks) or self._ranks[victims] > rank:
+                return None
+            freed_bytes += self._waiting[-self._ranks[victims][2]].size_bytes
+            victims += 1
+        return victims
+
+    def _is_over(self, more_bytes: int, more_entries: int) -> bool:
+        return (
+            self._size_bytes + more_bytes > self._capacity_bytes
+            or len(self) + more_entries > self._capacity_entries
+        )
+
+    def _evict_worst(self) -> QueueEntry:
+        entry = self._waiting.pop(-self._ranks.pop(0)[2])
+        self._size_bytes -= entry.size_bytes
+        self.counters.evicted.count(entry)
+        self._cursor, self._cursor_room = len(self._ranks), 0
+        return entry
