@@ -286,6 +286,12 @@ class EngineName:
     model: str
     model_sha256: str
 
+    @property
+    def line(self) -> str:
+        """All of it in one line, for records and reports."""
+        model = f"{self.model}@{self.model_sha256[:12]}"
+        return f"{self.target.value} {self.device} {self.runtime} {self.precision.value} {model}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:

@@ -1,0 +1,282 @@
+"""The first walk: one strip in, ranked products queued.
+
+    source -> scheduler -> engine (scene) -> judge -+-> engine (surface) -> products -> queue
+      ^           |                                 |                          ^
+      +-- rows ---+                                 +--- cloud all over -------+
+
+Tiles are committed in their order, each with its products in one transaction: after a power
+cut the next run starts at the first tile that was not, and no product is there twice. Nothing
+that a tile leaves behind depends on the budget or on how many tiles were in flight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from payload.config import Config
+from payload.core import pictures, scene, surface, value
+from payload.core.downlink import DownlinkQueue
+from payload.core.making import ProductMaker
+from payload.core.scheduler import Scheduler
+from payload.core.telemetry import Telemetry
+from payload.errors import EngineLostError, EngineOutputError
+from payload.ports import Board, Engine, ProductStore, StripSource
+from payload.types import (
+    U8,
+    U16,
+    Grid,
+    Inference,
+    Product,
+    QueueEntry,
+    SceneClass,
+    SceneStats,
+    Task,
+    Tile,
+    TileGrid,
+    TileRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the strip has come; for a person who watches."""
+
+    tiles_done: int
+    tiles: int
+    resident_bytes: int
+    queue_bytes: int
+    queue_entries: int
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """One tile between its cut and its commit."""
+
+    tile: Tile
+    stats: SceneStats
+    classes: U8
+    products: list[Product] = field(default_factory=list)
+    engines: dict[str, str] = field(default_factory=dict)
+    surface: U16 | None = None
+    is_complete: bool = False
+
+
+class StripWalk:
+    """Takes one strip from its first wanted row to its last committed tile."""
+
+    def __init__(
+        self,
+        config: Config,
+        tiles: TileGrid,
+        slots: int,
+        source: StripSource,
+        engine: Engine,
+        store: ProductStore,
+        queue: DownlinkQueue,
+        maker: ProductMaker,
+        telemetry: Telemetry,
+        board: Board,
+    ) -> None:
+        self._config = config
+        self._tiles = tiles
+        self._source = source
+        self._engine = engine
+        self._store = store
+        self._queue = queue
+        self._maker = maker
+        self._telemetry = telemetry
+        self._board = board
+        strip = source.info
+        done = {record.index for record in store.tile_records(strip.strip_id)}
+        self._strip_id = strip.strip_id
+        self._scheduler = Scheduler(strip, tiles, slots, config.strip.block_rows_px, done)
+        self._pitch_px = pictures.picture_pitch_px(tiles, strip.rows, strip.columns)
+        self._works: deque[_Work] = deque()
+        self._next_entry_id = store.next_entry_id()
+        self._tiles_done = len(done)
+        self._rows_read = self._scheduler.first_row
+
+    def process(self, watch: Callable[[Progress], None]) -> None:
+        """Every tile of the strip is committed; ``watch`` is told after each.
+
+        Raises:
+            StripError: not one more row can be read; what is committed stays.
+            EngineLostError: the engine is gone; what is committed stays.
+            StoreError: a tile cannot be committed; what was before stays.
+        """
+        self._begin()
+        if self._rows_read:
+            self._source.skip(self._rows_read)
+        while not self._scheduler.is_done:
+            self._read()
+            self._cut()
+            self._infer()
+            self._commit(watch)
+        self._telemetry.event("strip_finished", strip_id=self._strip_id, tiles_done=self._tiles_done)
+
+    def _begin(self) -> None:
+        strip, tiles = self._source.info, self._scheduler.tiling.tiles
+        self._telemetry.set("rows_total", strip.rows)
+        self._telemetry.set("tiles_total", tiles)
+        if self._tiles_done:
+            self._telemetry.event("strip_resumed", strip_id=self._strip_id, tiles_done=self._tiles_done)
+        else:
+            self._telemetry.event(
+                "strip_started", strip_id=self._strip_id, rows=strip.rows, columns=strip.columns, tiles=tiles
+            )
+
+    def _read(self) -> None:
+        while rows := self._scheduler.rows_wanted:
+            block = self._source.read(rows)
+            if block is None:
+                self._telemetry.event("rows_short", row=self._rows_read)
+            else:
+                self._rows_read = block.row + block.rows
+                for fault in block.faults:
+                    self._telemetry.event("rows_damaged", row=block.row, fault=fault)
+            self._telemetry.set("rows_read", self._rows_read)
+            self._scheduler.feed(block)
+
+    def _cut(self) -> None:
+        while (tile := self._scheduler.next_tile()) is not None:
+            nothing = np.full((tile.inner.rows, tile.inner.cols), SceneClass.NO_DATA, dtype=np.uint8)
+            work = _Work(tile, scene.no_data_stats(tile.inner), nothing)
+            self._works.append(work)
+            if tile.valid_px:
+                self._engine.submit(Task.SCENE, tile)
+            else:
+                self._telemetry.event("tile_no_data", tile=tile.index)
+                self._telemetry.add("tiles_no_data")
+                work.is_complete = True
+
+    def _infer(self) -> None:
+        if not self._works or self._works[0].is_complete:
+            return
+        try:
+            inference = self._engine.collect(self._config.engine.collect_timeout_s)
+        except EngineOutputError as error:
+            self._leave_unclassified(error)
+            return
+        if inference is None:
+            raise EngineLostError(f"no answer within {self._config.engine.collect_timeout_s:g} s")
+        work = self._work_of(inference.index)
+        work.engines[inference.task.value] = inference.engine.line
+        if inference.task is Task.SCENE:
+            self._judge(work, inference)
+        else:
+            self._make_surface(work, inference)
+
+    def _work_of(self, index: int) -> _Work:
+        return next(work for work in self._works if work.tile.index == index)
+
+    def _judge(self, work: _Work, inference: Inference) -> None:
+        scores = scene.inner_scores(inference.output, self._tiles, work.tile.inner)
+        work.classes, work.stats = scene.classify(scores, work.tile.valid)
+        if value.wants_surface(work.stats, self._config.judge):
+            self._engine.submit(Task.SURFACE, work.tile)
+            self._make_scene(work)
+            return
+        self._telemetry.event(
+            "tile_without_surface", tile=work.tile.index, clear_ratio=work.stats.clear_ratio
+        )
+        self._telemetry.add("tiles_without_surface")
+        self._make_scene(work)
+        work.is_complete = True
+
+    def _make_scene(self, work: _Work) -> None:
+        counts = {grid: self._scheduler.counts(work.tile, grid) for grid in Grid}
+        work.products += self._maker.scene_products(work.tile, work.stats, work.classes, counts)
+
+    def _make_surface(self, work: _Work, inference: Inference) -> None:
+        for grid in self._config.products.surface_grids:
+            counts = self._scheduler.counts(work.tile, grid)
+            reflectance = surface.surface_counts(counts, inference.output, grid, self._tiles)
+            sigma = surface.sigma_counts(inference.output, grid, self._tiles, work.tile.inner)
+            work.products.append(
+                self._maker.surface_product(work.tile, work.stats, grid, reflectance, sigma)
+            )
+            if grid is Grid.R10M:
+                work.surface = reflectance
+        work.is_complete = True
+
+    def _leave_unclassified(self, error: EngineOutputError) -> None:
+        work = self._work_of(error.index)
+        work.is_complete = True
+        self._telemetry.event("tile_unclassified", tile=error.index, reason=str(error))
+        self._telemetry.add("tiles_unclassified")
+
+    def _commit(self, watch: Callable[[Progress], None]) -> None:
+        """Finish what is complete, in the order of the tiles."""
+        while self._works and self._works[0].is_complete:
+            work = self._works.popleft()
+            self._queue_products(work)
+            self._scheduler.finish(work.tile.index)
+            self._tiles_done += 1
+            progress = Progress(
+                self._tiles_done,
+                self._scheduler.tiling.tiles,
+                self._board.resident_bytes(),
+                self._queue.size_bytes,
+                len(self._queue),
+            )
+            self._tell_channels(progress)
+            watch(progress)
+
+    def _queue_products(self, work: _Work) -> None:
+        entries = [self._entry(product) for product in work.products]
+        offer = self._queue.offer(entries)
+        accepted_ids = {entry.entry_id for entry in offer.accepted}
+        accepted = [
+            (entry, product)
+            for entry, product in zip(entries, work.products, strict=True)
+            if entry.entry_id in accepted_ids
+        ]
+        new_ids = {entry.entry_id for entry in entries}
+        evicted = [entry.entry_id for entry in offer.evicted if entry.entry_id not in new_ids]
+        self._store.commit_tile(self._record(work), accepted, evicted)
+        for entry in offer.evicted:
+            name = "product_refused" if entry.entry_id in new_ids else "product_evicted"
+            self._telemetry.event(
+                name, product_id=entry.product_id, size_bytes=entry.size_bytes, value=entry.value
+            )
+            self._telemetry.add("evicted_products")
+            self._telemetry.add("evicted_bytes", entry.size_bytes)
+
+    def _entry(self, product: Product) -> QueueEntry:
+        entry_id = self._next_entry_id
+        self._next_entry_id += 1
+        return QueueEntry(
+            entry_id,
+            product.product_id,
+            product.kind,
+            len(product.body),
+            product.value,
+            product.created_utc_ns,
+            product.reason,
+        )
+
+    def _record(self, work: _Work) -> TileRecord:
+        counts = self._scheduler.counts(work.tile, Grid.R10M)
+        small = pictures.thumbnail(counts, work.classes, work.surface, self._pitch_px)
+        return TileRecord(
+            self._strip_id,
+            work.tile.index,
+            work.tile.inner,
+            work.stats,
+            work.engines,
+            {product.kind.value: len(product.body) for product in work.products},
+            {product.kind.value: product.value for product in work.products},
+            small,
+        )
+
+    def _tell_channels(self, progress: Progress) -> None:
+        self._telemetry.set("tiles_done", progress.tiles_done)
+        self._telemetry.set("resident_bytes", progress.resident_bytes)
+        self._telemetry.set("peak_bytes", self._board.peak_bytes())
+        self._telemetry.set("cpu_s", self._board.cpu_s())
+        self._telemetry.set("queue_bytes", progress.queue_bytes)
+        self._telemetry.set("queue_entries", progress.queue_entries)
