@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from payload.drivers.strip_header import GROUND_SPEED_M_S
 from payload.types import BANDS_OF_GRID, F32, U16, Band, Georeference, Grid, RowBlock, StripInfo
 from tools.simulate.atmosphere import (
     CIRRUS_COLOUR,
@@ -33,8 +34,7 @@ CLOUD_FOOT_M = 900.0
 SWATH_EDGE_TANGENT = 0.21
 BLOCK_ROWS = 60
 START_UTC_NS = 1_717_236_000_000_000_000
-LINE_PERIOD_S = 0.001_566
-"""The time in which the ground track advances 10 m."""
+LINE_PERIOD_S = PIXEL_M / GROUND_SPEED_M_S
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""The benchmark: our pipeline beside DTACSNet's networks, in one run on one machine."""

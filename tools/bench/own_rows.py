@@ -1,0 +1,98 @@
+"""Our networks alone, without the pipeline: what `skysift_raw` is compared with.
+
+The artifacts that fly run on the windows that fly, halo included, with warm requests and
+codes in memory. The closed-form inversion belongs to the surface network's work (its output
+is the coefficients of that equation), so a surface tile includes it, on all native grids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from payload.config import Config
+from payload.core import surface
+from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, U8, U16, Grid, TileGrid
+from tools.bench.timing import Cost, mean_cost
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+ARTIFACT = "openvino_int8.xml"
+HALO_PX = 72
+_GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
+_SURFACE_PLANES = sum(len(bands) for bands in SURFACE_BANDS_OF_GRID.values())
+
+
+def network_cost(config: Config, repeats: int, *, with_halo: bool) -> dict[str, Cost]:
+    """Cost of one tile by task: scene and surface network, and the inversion of its inner."""
+    halo_px = HALO_PX if with_halo else 0
+    tiles = TileGrid(config.tiles.inner_rows_px, config.tiles.inner_columns_px, halo_px)
+    beside = Path(config.source).parent
+    costs = {}
+    for name, folder in (("scene", config.models.scene), ("surface", config.models.surface)):
+        costs[name] = mean_cost(_inference(beside / folder / ARTIFACT, tiles, config.engine.threads), repeats)
+    costs["inversion"] = mean_cost(_inversion(tiles), repeats)
+    return costs
+
+
+def _inference(file: Path, tiles: TileGrid, threads: int) -> Callable[[], None]:
+    """Runs the network on codes of the window's size, compiled as the flight engine compiles."""
+    import openvino as ov  # the rows of torch do without it
+
+    core = ov.Core()
+    model = core.read_model(file)
+    codes = _window_codes(tiles)
+    model.reshape({name: list(array.shape) for name, array in codes.items() if _has_input(model, name)})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def infer() -> None:
+        for port in request.model_inputs:
+            request.set_tensor(port, ov.Tensor(codes[port.get_any_name()], shared_memory=True))
+        request.infer()
+
+    return infer
+
+
+def _has_input(model: ov.Model, name: str) -> bool:
+    return any(name == port.get_any_name() for port in model.inputs)
+
+
+def _window_codes(tiles: TileGrid) -> dict[str, U8 | F32]:
+    rng = np.random.default_rng(0)
+    inputs: dict[str, U8 | F32] = {"geometry": np.array([1, 0.8, 1, 0.5], np.float32).reshape(1, 4, 1, 1)}
+    for name, grid in _GRID_OF_INPUT.items():
+        shape = (
+            1,
+            len(BANDS_OF_GRID[grid]),
+            tiles.window_rows_px // grid,
+            tiles.window_columns_px // grid,
+        )
+        inputs[name] = rng.integers(1, 256, shape, dtype=np.uint8)
+    return inputs
+
+
+def _inversion(tiles: TileGrid) -> Callable[[], None]:
+    """Solves one inner on every native grid, as the pipeline does."""
+    rng = np.random.default_rng(0)
+    cells = (tiles.window_rows_px // surface.CELL_PX, tiles.window_columns_px // surface.CELL_PX)
+    if not tiles.halo_px:  # the inversion reads one cell around the inner, which then is missing
+        tiles = TileGrid(tiles.inner_rows_px, tiles.inner_columns_px, surface.CELL_PX)
+        cells = (cells[0] + 2, cells[1] + 2)
+    typical = np.array([0.05, 0.85, 0.1, 0.01], np.float32).reshape(4, 1, 1, 1)
+    wobble = rng.uniform(0.9, 1.1, (4, _SURFACE_PLANES, *cells)).astype(np.float32)
+    atmosphere: F32 = typical * wobble
+    counts: dict[Grid, U16] = {}
+    for grid, bands in BANDS_OF_GRID.items():
+        shape = (len(bands), tiles.inner_rows_px // grid, tiles.inner_columns_px // grid)
+        counts[grid] = rng.integers(1001, 6000, shape, dtype=np.uint16)
+
+    def invert() -> None:
+        for grid, samples in counts.items():
+            surface.surface_counts(samples, atmosphere, grid, tiles)
+
+    return invert

@@ -1,0 +1,66 @@
+"""`python -m tools.simulate`: strips that were never flown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from payload.drivers.picture import write_png
+from payload.types import U8
+from tools.simulate.scene import Scene, make_scene
+from tools.write_raw import write_raw
+
+PICTURE_FULL_SCALE_REFLECTANCE = 0.32
+PICTURE_GAMMA = 0.7
+MIN_ROWS, MIN_COLUMNS = 48, 48
+_TRUE_COLOUR = (3, 2, 1)  # B04 B03 B02 among the 13 bands
+
+
+def true_colour(scene: Scene) -> U8:
+    """What a person would see: uint8 (rows, cols, 3), no-data black."""
+    rows = []
+    for row in range(0, scene.info.rows, 60):
+        row_end = min(row + 60, scene.info.rows)
+        part = scene.reflectance(row, row_end)[list(_TRUE_COLOUR)]
+        shown = np.clip(part / PICTURE_FULL_SCALE_REFLECTANCE, 0, 1) ** PICTURE_GAMMA
+        rows.append(np.moveaxis(shown * scene.has_data[row:row_end], 0, -1))
+    picture: U8 = np.rint(np.concatenate(rows) * 255).astype(np.uint8)
+    return picture
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.simulate", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    strip = commands.add_parser(
+        "strip",
+        help="a 13-band strip with fields, water, a town, snow, clouds, shadows and cirrus",
+        description="Write a made-up 13-band strip as a raw line stream on the native 10, 20 and 60 m "
+        "grids: a YAML header and, beside it, the frames. The same seed and size give the same bytes. "
+        "Needs about 250 bytes of memory for each 10 m pixel.",
+    )
+    strip.add_argument("--seed", type=int, default=7, help="what is made up (default 7)")
+    strip.add_argument("--rows", type=int, default=480, metavar="R", help="rows of the 10 m grid (480)")
+    strip.add_argument("--columns", type=int, default=720, metavar="C", help="columns of it (720)")
+    strip.add_argument("--out", type=Path, required=True, metavar="YAML", help="the header; frames beside it")
+    strip.add_argument("--picture", type=Path, metavar="PNG", help="also a true-colour picture of the truth")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = build_parser()
+    wanted = parser.parse_args(arguments)
+    if wanted.rows < MIN_ROWS or wanted.columns < MIN_COLUMNS or wanted.seed < 0:
+        parser.error(f"needs at least {MIN_ROWS} rows and {MIN_COLUMNS} columns, and a seed of 0 or more")
+    scene = make_scene(wanted.seed, (wanted.rows, wanted.columns))
+    wanted.out.parent.mkdir(parents=True, exist_ok=True)
+    write_raw(wanted.out, scene.info, scene.blocks())
+    if wanted.picture is not None:
+        write_png(wanted.picture, true_colour(scene))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
