@@ -1,0 +1,76 @@
+"""The second walk: one ground contact.
+
+    queue -- take --> store (body) --> link --+-- the ground has it --> acknowledge: store, queue
+      ^                                       |
+      +--------- give back -------------------+-- refused, or the contact broke off
+
+One product at a time. The store forgets a product only after the ground has it, so a power cut
+in between sends it once more, under the same name, and never loses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from payload.core.downlink import DownlinkQueue
+from payload.errors import LinkError
+from payload.ports import Link, ProductStore
+from payload.types import Contact
+
+
+@dataclass(frozen=True, slots=True)
+class ContactReport:
+    """What a contact brought down.
+
+    Attributes:
+        sent, refused: product ids in the order in which they went.
+        idle_bytes: room that was left; nothing that still waits would have fitted, unless it
+            was refused or the contact broke off.
+        broken: why the contact ended early, or "".
+    """
+
+    sent: tuple[str, ...]
+    refused: tuple[str, ...]
+    sent_bytes: int
+    waiting_entries: int
+    waiting_bytes: int
+    idle_bytes: int
+    broken: str
+
+
+def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: Contact) -> ContactReport:
+    """The best of the queue that fits the contact is on the ground.
+
+    Raises:
+        StoreError: the store cannot be read or written; what was sent last may go once more.
+    """
+    room_bytes = contact.capacity_bytes
+    sent: list[str] = []
+    refused: dict[int, str] = {}
+    sent_bytes, broken = 0, ""
+    while (entry := queue.take(room_bytes)) is not None:
+        try:
+            is_down = link.send(entry.product_id, store.body(entry.entry_id))
+        except LinkError as error:
+            queue.give_back(entry.entry_id)
+            broken = str(error)
+            break
+        if is_down:
+            store.acknowledge(entry.entry_id)
+            queue.acknowledge(entry.entry_id)
+            sent.append(entry.product_id)
+            sent_bytes += entry.size_bytes
+            room_bytes -= entry.size_bytes
+        else:
+            refused[entry.entry_id] = entry.product_id
+    for entry_id in refused:  # only now, or they would be taken again at once
+        queue.give_back(entry_id)
+    return ContactReport(
+        tuple(sent),
+        tuple(refused.values()),
+        sent_bytes,
+        len(queue),
+        queue.size_bytes,
+        room_bytes,
+        broken,
+    )

@@ -1,0 +1,362 @@
+"""Products, tile records and counters in one SQLite file that survives a power cut.
+
+Write-ahead log with synchronous=FULL: what was committed is on the disk when the call returns,
+what was not is gone as a whole (https://www.sqlite.org/wal.html, pragma.html#pragma_synchronous).
+One process writes; others may look on through a store opened with ``read_only``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from payload.errors import StoreError
+from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
+
+APPLICATION_ID = 0x534B5951  # "SKYQ", in the file's header
+SCHEMA_VERSION = 1
+
+_PAGE_BYTES = 8192
+_CACHE_KIB = 1024
+_LOG_BYTES = 4 << 20
+_BUSY_TIMEOUT_S = 5.0
+_ENTRIES_AT_ONCE = 500
+_RECORDS_AT_ONCE = 20
+_ENTRY_COLUMNS = "entry_id, product_id, kind, size_bytes, value, created_utc_ns, reason"
+
+_Parsed = TypeVar("_Parsed")
+
+_SCHEMA = (
+    "CREATE TABLE strip (strip_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL)",
+    "CREATE TABLE tile (strip_id TEXT NOT NULL, tile_index INTEGER NOT NULL, record TEXT NOT NULL,"
+    " thumbnail BLOB NOT NULL, PRIMARY KEY (strip_id, tile_index))",
+    "CREATE TABLE product (entry_id INTEGER PRIMARY KEY, product_id TEXT NOT NULL UNIQUE,"
+    " kind TEXT NOT NULL, size_bytes INTEGER NOT NULL, value REAL NOT NULL,"
+    " created_utc_ns INTEGER NOT NULL, reason TEXT NOT NULL)",
+    "CREATE TABLE body (entry_id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    "INSERT INTO counter VALUES ('next_entry_id', 1), ('accepted_entries', 0), ('accepted_bytes', 0),"
+    " ('evicted_entries', 0), ('evicted_bytes', 0), ('acknowledged_entries', 0), ('acknowledged_bytes', 0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounters:
+    """Over the whole life of the store: accepted = acknowledged + evicted + still queued."""
+
+    accepted_entries: int
+    accepted_bytes: int
+    evicted_entries: int
+    evicted_bytes: int
+    acknowledged_entries: int
+    acknowledged_bytes: int
+
+
+class SqliteProductStore:
+    """Implements `ports.ProductStore` on one file."""
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        """Opens the store at ``path``; makes it unless ``read_only``.
+
+        Raises:
+            StoreError: in use by another process, of another version, no store, or damaged.
+        """
+        self._path = path
+        self._lock = None if read_only else _lock(path)
+        self._db: sqlite3.Connection | None = None
+        try:
+            with self._storing("opened"):
+                self._open(read_only)
+                self._next_entry_id = self._counter("next_entry_id")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Nothing more can be read or written; a second call does nothing."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def begin_strip(self, strip_id: str, fingerprint: str) -> None:
+        """Tiles of ``strip_id`` may follow, all made alike.
+
+        Args:
+            fingerprint: of all that decides a tile's products: configuration, models, strip.
+
+        Raises:
+            StoreError: tiles of this strip are here and were made otherwise.
+        """
+        with self._transaction():
+            self._run("INSERT OR IGNORE INTO strip VALUES (?, ?)", (strip_id, fingerprint))
+            (begun,) = self._run("SELECT fingerprint FROM strip WHERE strip_id = ?", (strip_id,)).fetchone()
+            if begun != fingerprint:
+                raise StoreError(
+                    f"{self._path}: strip {strip_id} was begun here with another configuration, model or "
+                    f"strip file ({begun[:12]}, now {fingerprint[:12]}); go on with those or use another --out"
+                )
+
+    def entries(self) -> Iterator[QueueEntry]:
+        """All that is queued, in order of entry_id."""
+        last = -1
+        while True:
+            with self._storing("read"):
+                rows = self._run(
+                    f"SELECT {_ENTRY_COLUMNS} FROM product WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
+                    (last, _ENTRIES_AT_ONCE),
+                ).fetchall()
+            for row in rows:
+                yield self._parse(_entry_of, *row)
+            if len(rows) < _ENTRIES_AT_ONCE:
+                return
+            last = rows[-1][0]
+
+    def next_entry_id(self) -> int:
+        """An id that no entry of this store ever had."""
+        entry_id = self._next_entry_id
+        self._next_entry_id += 1
+        return entry_id
+
+    def commit_tile(
+        self,
+        record: TileRecord,
+        accepted: Sequence[tuple[QueueEntry, Product]],
+        evicted: Sequence[int],
+    ) -> None:
+        """The tile is finished, its products queued and the evicted gone: all or nothing.
+
+        Raises:
+            StoreError: nothing changed; disk full, damaged, or the tile is here already.
+        """
+        with self._transaction():
+            self._insert_tile(record)
+            for entry, product in accepted:
+                self._insert_product(entry, product)
+            for entry_id in evicted:
+                self._remove(entry_id, "evicted")
+
+    def tile_records(self, strip_id: str) -> Iterator[TileRecord]:
+        """The finished tiles of a strip, in order of their index."""
+        last = -1
+        while True:
+            with self._storing("read"):
+                rows = self._run(
+                    "SELECT tile_index, record, thumbnail FROM tile WHERE strip_id = ? AND tile_index > ?"
+                    " ORDER BY tile_index LIMIT ?",
+                    (strip_id, last, _RECORDS_AT_ONCE),
+                ).fetchall()
+            for row in rows:
+                yield self._parse(_record_of, strip_id, *row)
+            if len(rows) < _RECORDS_AT_ONCE:
+                return
+            last = rows[-1][0]
+
+    def body(self, entry_id: int) -> bytes:
+        """The whole product.
+
+        Raises:
+            StoreError: it is not queued, or cannot be read.
+        """
+        with self._storing("read"):
+            row = self._run("SELECT body FROM body WHERE entry_id = ?", (entry_id,)).fetchone()
+        if row is None:
+            raise StoreError(f"{self._path}: entry {entry_id} is not queued; it left, or the file is damaged")
+        body: bytes = row[0]
+        return body
+
+    def acknowledge(self, entry_id: int) -> None:
+        """The product is on the ground: it leaves the queue for good.
+
+        Raises:
+            StoreError: nothing changed; disk full, damaged, or no such entry.
+        """
+        with self._transaction():
+            self._remove(entry_id, "acknowledged")
+
+    def counters(self) -> StoreCounters:
+        """What ever came and went."""
+        with self._storing("read"):
+            values = dict(self._run("SELECT name, value FROM counter").fetchall())
+        return StoreCounters(**{name: values[name] for name in StoreCounters.__slots__})
+
+    def _open(self, read_only: bool) -> None:
+        if read_only and not self._path.exists():
+            raise StoreError(f"{self._path}: there is no queue; `payload run` makes one")
+        uri = f"{self._path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._db = sqlite3.connect(uri, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=True)
+        is_new = self._is_new()
+        if read_only and is_new:
+            raise StoreError(f"{self._path}: the queue is empty and not set up yet; `payload run` does it")
+        if is_new:
+            self._run(f"PRAGMA page_size = {_PAGE_BYTES}")
+        self._run(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if not read_only:
+            self._run("PRAGMA journal_mode = WAL")
+            self._run("PRAGMA synchronous = FULL")
+            self._run(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
+            self._run(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        if is_new:
+            with self._transaction():
+                for statement in _SCHEMA:
+                    self._run(statement)
+
+    def _is_new(self) -> bool:
+        """Whether the file holds nothing at all; what it holds must be ours."""
+        (application_id,) = self._run("PRAGMA application_id").fetchone()
+        (version,) = self._run("PRAGMA user_version").fetchone()
+        (tables,) = self._run("SELECT count(*) FROM sqlite_master").fetchone()
+        if (application_id, version, tables) == (0, 0, 0):
+            return True
+        if application_id != APPLICATION_ID:
+            raise StoreError(f"{self._path}: an SQLite file, but no queue of ours; use another --out")
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self._path}: queue of version {version}, this program reads version {SCHEMA_VERSION}; "
+                "empty it with the program that made it, or use another --out"
+            )
+        return False
+
+    def _insert_tile(self, record: TileRecord) -> None:
+        planes, rows, cols = record.thumbnail.shape
+        text = json.dumps(
+            {
+                "inner": asdict(record.inner),
+                "stats": asdict(record.stats),
+                "engines": dict(record.engines),
+                "product_bytes": dict(record.product_bytes),
+                "product_values": dict(record.product_values),
+                "thumbnail": [planes, rows, cols],
+            }
+        )
+        found = self._run("SELECT 1 FROM tile WHERE strip_id = ? AND tile_index = ?", _key(record)).fetchone()
+        if found:
+            raise StoreError(f"{self._path}: tile {record.index} of {record.strip_id} is finished already")
+        self._run("INSERT INTO tile VALUES (?, ?, ?, ?)", (*_key(record), text, record.thumbnail.tobytes()))
+
+    def _insert_product(self, entry: QueueEntry, product: Product) -> None:
+        assert entry.size_bytes == len(product.body), entry.product_id
+        values = (entry.entry_id, entry.product_id, entry.kind.value, entry.size_bytes, entry.value)
+        self._run(
+            f"INSERT INTO product ({_ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*values, entry.created_utc_ns, entry.reason),
+        )
+        self._run("INSERT INTO body VALUES (?, ?)", (entry.entry_id, product.body))
+        self._count("accepted", entry.size_bytes)
+        self._run(
+            "UPDATE counter SET value = max(value, ?) WHERE name = 'next_entry_id'", (entry.entry_id + 1,)
+        )
+
+    def _remove(self, entry_id: int, fate: str) -> None:
+        row = self._run("SELECT size_bytes FROM product WHERE entry_id = ?", (entry_id,)).fetchone()
+        if row is None:
+            raise StoreError(f"{self._path}: entry {entry_id} cannot be {fate}: it is not queued")
+        self._run("DELETE FROM product WHERE entry_id = ?", (entry_id,))
+        self._run("DELETE FROM body WHERE entry_id = ?", (entry_id,))
+        self._count(fate, row[0])
+
+    def _count(self, fate: str, size_bytes: int) -> None:
+        add = "UPDATE counter SET value = value + ? WHERE name = ?"
+        self._run(add, (1, f"{fate}_entries"))
+        self._run(add, (size_bytes, f"{fate}_bytes"))
+
+    def _parse(self, parser: Callable[..., _Parsed], *columns: Any) -> _Parsed:
+        """SQLite has no checksums: what was flipped on the disk may well be read."""
+        try:
+            return parser(*columns)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{self._path}: damaged at {columns[:2]}: {error}; use another --out") from error
+
+    def _counter(self, name: str) -> int:
+        (value,) = self._run("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
+        return int(value)
+
+    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        assert self._db is not None, "the store is closed"
+        return self._db.execute(statement, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is run inside happens, or nothing of it."""
+        with self._storing("written; nothing changed"):
+            self._run("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself
+                    self._run("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _storing(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: cannot be {done}: {error}{_advice(error)}") from error
+
+
+def _lock(path: Path) -> int:
+    """Keeps other writers out until it is closed, be it by the kernel after a kill.
+
+    On a file of its own: closing any descriptor of the database would drop SQLite's locks.
+    """
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be opened: {error.strerror}; is --out a writable folder?"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreError(
+            f"{path}: another run or contact is using it; wait for it to end, or use another --out"
+        ) from error
+    return lock
+
+
+def _advice(error: sqlite3.Error) -> str:
+    """What to do, by the words that SQLite has for its result codes."""
+    words = str(error)
+    if "full" in words or "disk I/O" in words:
+        return "; what was queued is still there: free some disk space and run again"
+    if "not a database" in words or "malformed" in words:
+        return "; the file is damaged or no queue: move it away or use another --out"
+    return ""
+
+
+def _key(record: TileRecord) -> tuple[str, int]:
+    return record.strip_id, record.index
+
+
+def _entry_of(entry_id: int, product_id: str, kind: str, *rest: Any) -> QueueEntry:
+    return QueueEntry(entry_id, product_id, ProductKind(kind), *rest)
+
+
+def _record_of(strip_id: str, index: int, text: str, thumbnail: bytes) -> TileRecord:
+    known = json.loads(text)
+    return TileRecord(
+        strip_id,
+        index,
+        Window(**known["inner"]),
+        SceneStats(**known["stats"]),
+        known["engines"],
+        known["product_bytes"],
+        known["product_values"],
+        np.frombuffer(thumbnail, dtype=np.uint8).reshape(known["thumbnail"]),
+    )
