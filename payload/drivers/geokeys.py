@@ -1,0 +1,58 @@
+"""Where a picture lies, by its GeoTIFF keys (OGC 19-008r4), also inside a JPEG 2000 file."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import tifffile
+
+from payload.types import Georeference
+
+TIFF_ERRORS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    OverflowError,
+)
+"""What tifffile and its codecs raise on damaged files; tifffile's own error is a ValueError."""
+
+_PIXEL_IS_POINT = 2
+_NO_EPSG = {0, 32767}  # undefined, user-defined
+
+
+def georeference_of(page: tifffile.TiffPage) -> tuple[Georeference | None, float | None]:
+    """Upper left corner of ``page`` and its pixel size in metres.
+
+    (None, None) if the keys are missing, damaged, or say anything but a north-up square
+    grid in a projected CRS with an EPSG code.
+    """
+    try:
+        keys = page.geotiff_tags or {}
+        epsg = int(keys["ProjectedCSTypeGeoKey"])
+        across_m, down_m = (float(size) for size in keys["ModelPixelScale"][:2])
+        column, row, _, easting_m, northing_m = (float(number) for number in keys["ModelTiepoint"][:5])
+        half = 0.5 if int(keys.get("GTRasterTypeGeoKey", 1)) == _PIXEL_IS_POINT else 0.0
+    except TIFF_ERRORS:
+        return None, None
+    if epsg in _NO_EPSG or not 0 < down_m == across_m:
+        return None, None
+    return (
+        Georeference(epsg, easting_m - (column + half) * across_m, northing_m + (row + half) * down_m),
+        across_m,
+    )
+
+
+def georeference_of_box(geojp2: bytes) -> tuple[Georeference | None, float | None]:
+    """The same of the content of a GeoJP2 box, which is a small GeoTIFF."""
+    if not geojp2:
+        return None, None
+    try:
+        with tifffile.TiffFile(io.BytesIO(geojp2)) as tiff:
+            return georeference_of(tiff.pages.first)
+    except TIFF_ERRORS:
+        return None, None

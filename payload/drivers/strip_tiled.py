@@ -1,0 +1,151 @@
+"""A strip whose bands are tiled images: JPEG 2000 files or a GeoTIFF.
+
+Rules:
+    a band on its own grid is delivered as it is; a band on the 10 m grid that is not its own
+    is averaged there
+    images of one strip agree in size, or the strip is refused
+    a step of at most 48 rows is in transit, whatever block size is asked for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from payload.drivers.native_grids import (
+    GRID_OF_BAND,
+    average_blocks,
+    averaging_bytes,
+    empty_dn,
+    plane_of,
+    rows_of,
+)
+from payload.drivers.tile_rows import Scratch, TiledImage, TileRows, row_of_tiles_bytes
+from payload.errors import StripError
+from payload.types import U16, Band, Grid, RowBlock, StripInfo
+
+_STEP_ROWS = 48
+_SAMPLE_BYTES = 2
+_IMAGE_BYTES = 65536
+"""Index and names of one opened image."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandImage:
+    """An image and the bands that its planes are; ``name`` is for faults and errors."""
+
+    name: str
+    bands: tuple[Band, ...]
+    image: TiledImage
+
+
+def strip_size(images: Sequence[BandImage]) -> tuple[int, int, bool]:
+    """Rows and columns on the 10 m grid, and whether every band is on its native grid.
+
+    Raises:
+        StripError: the sizes fit neither the native grids nor one common grid.
+    """
+    finest = next(entry for entry in images if Band.B02 in entry.bands)
+    rows, columns = finest.image.rows, finest.image.columns
+    if all((entry.image.rows, entry.image.columns) == (rows, columns) for entry in images):
+        return rows, columns, False
+    for entry in images:
+        grid = GRID_OF_BAND[entry.bands[0]]
+        size, native = (entry.image.rows, entry.image.columns), (-(-rows // grid), -(-columns // grid))
+        if size != native:
+            raise StripError(
+                f"{entry.name}: {size[0]} x {size[1]} pixels, but {finest.name} has {rows} x {columns}: it "
+                f"must have {native[0]} x {native[1]} (native grids) or as many (one grid for all); "
+                "fetch the strip again"
+            )
+    return rows, columns, True
+
+
+class TiledStrip:
+    """A `StripSource` over tiled images."""
+
+    def __init__(self, info: StripInfo, images: Sequence[BandImage], is_native: bool, scratch: Path) -> None:
+        """Reads ``images``, which it closes in the end, through a file in folder ``scratch``.
+
+        Raises:
+            StripError: the scratch file cannot be made.
+        """
+        self._info = info
+        self._images = list(images)
+        self._is_native = is_native
+        self._row = 0
+        self._dn = empty_dn(0, info.columns)
+        sizes = [row_of_tiles_bytes(entry.image) for entry in images]
+        self._scratch = Scratch(scratch, sum(sizes))
+        starts = np.cumsum([0, *sizes[:-1]])
+        self._rows = [
+            TileRows(entry.image, entry.name, self._scratch, int(start))
+            for entry, start in zip(images, starts, strict=True)
+        ]
+        planes = 0 if is_native else max(len(entry.bands) for entry in images)
+        self._buffer = np.empty((planes, min(_STEP_ROWS, info.rows), info.columns), np.uint16)
+
+    @property
+    def info(self) -> StripInfo:
+        return self._info
+
+    @property
+    def planned_bytes(self) -> int:
+        widest = max(min(entry.image.tile_columns, entry.image.columns) for entry in self._images)
+        averaging = 0 if self._is_native else averaging_bytes(_STEP_ROWS, self._info.columns)
+        return (
+            max(entry.image.decode_bytes for entry in self._images)
+            + _STEP_ROWS * widest * _SAMPLE_BYTES
+            + self._buffer.nbytes
+            + averaging
+            + _IMAGE_BYTES * len(self._images)
+        )
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Size of the scratch file: one row of tiles of every band."""
+        return self._scratch.size_bytes
+
+    def read(self, rows: int) -> RowBlock | None:
+        """See `StripSource.read`."""
+        assert rows > 0
+        assert rows % Grid.R60M == 0
+        row = self._row
+        count = min(rows, self._info.rows - row)
+        if count <= 0:
+            return None
+        if count > self._dn[Grid.R10M].shape[1]:
+            self._dn = empty_dn(count, self._info.columns)
+        faults: list[str] = []
+        for start in range(0, count, _STEP_ROWS):
+            end = min(start + _STEP_ROWS, count)
+            self._read_step(row + start, rows_of(self._dn, start, end), faults)
+        self._row = row + count
+        return RowBlock(row, count, rows_of(self._dn, 0, count), tuple(faults))
+
+    def skip(self, rows: int) -> None:
+        """See `StripSource.skip`; tiles that lie in skipped rows alone are never decoded."""
+        assert rows % Grid.R60M == 0
+        self._row = min(self._row + rows, self._info.rows)
+
+    def close(self) -> None:
+        self._scratch.close()
+        for entry in self._images:
+            entry.image.close()
+
+    def _read_step(self, row: int, dn: dict[Grid, U16], faults: list[str]) -> None:
+        """At most _STEP_ROWS rows of every band."""
+        count = dn[Grid.R10M].shape[1]
+        for entry, rows in zip(self._images, self._rows, strict=True):
+            grid = GRID_OF_BAND[entry.bands[0]]
+            if len(entry.bands) == 1 and (self._is_native or grid == Grid.R10M):
+                plane = plane_of(dn, entry.bands[0])
+                faults += rows.read(row // grid, plane[np.newaxis])
+                continue
+            planes = self._buffer[: len(entry.bands), :count]
+            faults += rows.read(row, planes)
+            for plane, band in zip(planes, entry.bands, strict=True):
+                average_blocks(plane, GRID_OF_BAND[band], plane_of(dn, band))
