@@ -1,0 +1,54 @@
+# Two commands: `make run` does the main job, `make test` passes the tests.
+# Each target is the real command; `make help` lists them.
+
+VENV   ?= .venv
+PYTHON ?=
+STRIP  ?= strips/example/strip.yaml
+CONFIG ?= firmware_configs/flatsat.yaml
+OUT    ?= build/run
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+BOOTSTRAP = PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check campaign bench interfaces clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo "  Variables: STRIP=$(STRIP) CONFIG=$(CONFIG) OUT=$(OUT) VENV=$(VENV) PYTHON PYTEST_ARGS"
+
+run: $(VENV)/.has-ground ## the main job: STRIP through the networks into the queue in OUT, with pictures
+	$(BIN)/payload run $(STRIP) --config $(CONFIG) --out $(OUT)
+	@echo "Pictures: $(OUT)/quicklook.png    Figures: $(OUT)/run.json    Queue: $(BIN)/payload queue $(OUT)"
+
+test: $(VENV)/.has-test ## the tests; no hardware needed
+	$(BIN)/python -m pytest -m "not slow and not hil" $(PYTEST_ARGS)
+
+check: $(VENV)/.has-check ## format, lint, types, import contracts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+campaign: $(VENV)/.has-test ## the slow tests: memory measured in real processes, kill -9 by the hundred
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+bench: $(VENV)/.has-bench ## the speed table, against DTACSNet's networks; writes build/bench.json
+	$(BIN)/python -m tools.bench
+
+interfaces: $(VENV)/.has-ground ## write docs/interfaces.md from the telemetry tables
+	$(BIN)/python -m tools.interfaces
+
+clean: ## remove the environment and all that was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+EXTRAS_ground := ground
+EXTRAS_test   := ground,test
+EXTRAS_check  := ground,test,check
+EXTRAS_bench  := ground,bench
+
+# One stamp per set of extras, so that a second make is instant.
+$(VENV)/.has-%: pyproject.toml tools/bootstrap.sh
+	@$(BOOTSTRAP) $(EXTRAS_$*)
+	@touch $@
