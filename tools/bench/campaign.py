@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from payload.types import Task
 from tools.bench.processes import ChildResult, run_python
 from tools.bench.table import Sample
 from tools.bench.timing import Cost
@@ -150,7 +151,13 @@ def _run(name: str, campaign: Campaign, strip: Path) -> _Made:
         peak_bytes=max(result.peak_bytes, int(run["peak_bytes"])),
         scale=scale,
     )
-    return [sample], TileCounts(scene=run["tiles"]["scene"], surface=run["tiles"]["surface"])
+    return [sample], tiles_of(run)
+
+
+def tiles_of(run: Mapping[str, Any]) -> TileCounts:
+    """How often each task ran, from run.json: by task, the tiles of each engine."""
+    engines = run["engines"]
+    return TileCounts(*(sum(engines.get(task.value, {}).values()) for task in (Task.SCENE, Task.SURFACE)))
 
 
 def payload_run(

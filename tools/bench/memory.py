@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from payload.drivers.product_store import SqliteProductStore
 from tools.bench.campaign import payload_run
 
 BUDGETS_MIB = (160, 192, 256, 512)
@@ -54,10 +54,11 @@ def digest_of_products(queue: Path) -> tuple[int, str]:
     """How many products wait, and one SHA-256 over their names and bodies in entry order."""
     digest = hashlib.sha256()
     count = 0
-    store = sqlite3.connect(f"file:{queue}?mode=ro", uri=True)
+    store = SqliteProductStore(queue, read_only=True)
     try:
-        for product_id, body in store.execute("SELECT product_id, body FROM queue ORDER BY entry_id"):
-            digest.update(f"{product_id}\0{len(body)}\0".encode())
+        for entry in store.entries():
+            body = store.body(entry.entry_id)
+            digest.update(f"{entry.product_id}\0{len(body)}\0".encode())
             digest.update(body)
             count += 1
     finally:
