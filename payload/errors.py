@@ -1,4 +1,4 @@
-"""The exceptions: each has one catcher, one consequence and one exit code.
+"""The exceptions: each has one catcher, one consequence, one exit code and one event.
 
 What cannot happen is an ``assert``; what may happen is one of these; what is expected
 (queue full, nothing ready, end of strip) is a return value.
@@ -9,52 +9,68 @@ class PayloadError(Exception):
     """Something that may happen went wrong; the message says what, where and what to do."""
 
     exit_code = 1
+    event: str | None = None
+    """The event of `core.telemetry` that tells of it, where one does."""
+
+    def parameters(self) -> dict[str, str]:
+        """What the event says."""
+        return {"reason": str(self)}
 
 
 class ConfigError(PayloadError):
     """The configuration, or the model it asks for, cannot be used: do not start."""
 
     exit_code = 2
+    event = "config_refused"
 
 
 class BudgetError(PayloadError):
     """The memory plan does not fit; ``worst_term`` names the largest term."""
 
     exit_code = 3
+    event = "budget_refused"
 
     def __init__(self, message: str, worst_term: str) -> None:
         super().__init__(message)
         self.worst_term = worst_term
+
+    def parameters(self) -> dict[str, str]:
+        return {"worst_term": self.worst_term, "reason": str(self)}
 
 
 class StripError(PayloadError):
     """The strip cannot be opened, or not one more row of it can be read."""
 
     exit_code = 4
+    event = "strip_refused"
 
 
 class StoreError(PayloadError):
     """The product store cannot be opened or written (disk full, other version, damaged)."""
 
     exit_code = 5
+    event = "store_error"
 
 
 class TrustError(PayloadError):
     """A model's manifest, signature or hash is not what it must be: keep the old slot."""
 
     exit_code = 6
+    event = "model_refused"
 
 
 class LinkError(PayloadError):
     """The contact broke off; what was not acknowledged stays queued."""
 
     exit_code = 7
+    event = "link_lost"
 
 
 class EngineLostError(PayloadError):
     """The engine is gone: demote it and resubmit what it held."""
 
     exit_code = 8
+    event = "engine_lost"
 
 
 class EngineOutputError(PayloadError):

@@ -196,9 +196,7 @@ class StripWalk:
             counts = self._scheduler.counts(work.tile, grid)
             reflectance = surface.surface_counts(counts, inference.output, grid, self._tiles)
             sigma = surface.sigma_counts(inference.output, grid, self._tiles, work.tile.inner)
-            work.products.append(
-                self._maker.surface_product(work.tile, work.stats, grid, reflectance, sigma)
-            )
+            work.products.append(self._maker.surface_product(work.tile, work.stats, grid, reflectance, sigma))
             if grid is Grid.R10M:
                 work.surface = reflectance
         work.is_complete = True
@@ -235,16 +233,14 @@ class StripWalk:
             for entry, product in zip(entries, work.products, strict=True)
             if entry.entry_id in accepted_ids
         ]
-        new_ids = {entry.entry_id for entry in entries}
-        evicted = [entry.entry_id for entry in offer.evicted if entry.entry_id not in new_ids]
-        self._store.commit_tile(self._record(work), accepted, evicted)
-        for entry in offer.evicted:
-            name = "product_refused" if entry.entry_id in new_ids else "product_evicted"
-            self._telemetry.event(
-                name, product_id=entry.product_id, size_bytes=entry.size_bytes, value=entry.value
-            )
-            self._telemetry.add("evicted_products")
-            self._telemetry.add("evicted_bytes", entry.size_bytes)
+        self._store.commit_tile(self._record(work), accepted, [entry.entry_id for entry in offer.evicted])
+        for name, gone in (("product_refused", offer.refused), ("product_evicted", offer.evicted)):
+            for entry in gone:
+                self._telemetry.event(
+                    name, product_id=entry.product_id, size_bytes=entry.size_bytes, value=entry.value
+                )
+                self._telemetry.add("evicted_products")
+                self._telemetry.add("evicted_bytes", entry.size_bytes)
 
     def _entry(self, product: Product) -> QueueEntry:
         entry_id = self._next_entry_id

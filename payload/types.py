@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -305,7 +306,7 @@ class Inference:
 
     task: Task
     index: int
-    output: U8 | F32
+    output: NDArray[Any]
     engine: EngineName
 
 

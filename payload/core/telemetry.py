@@ -67,7 +67,7 @@ EVENTS = (
     Event(
         203, "tile_unclassified", _MEDIUM, 16, ("tile", "reason"), "No usable answer; the tile is left out."
     ),
-    Event(301, "engine_lost", _HIGH, 8, ("engine", "reason"), "The device is gone; its tiles are not done."),
+    Event(301, "engine_lost", _HIGH, 8, ("reason",), "The device is gone; its tiles are not done."),
     Event(302, "engine_output_bad", _MEDIUM, 16, ("tile", "task", "reason"), "An answer cannot be right."),
     Event(
         401, "product_evicted", _LOW, 16, ("product_id", "size_bytes", "value"), "Worth less per byte; gone."

@@ -8,16 +8,15 @@ from pathlib import Path
 from payload.errors import TrustError
 
 MANIFEST = "manifest.json"
-MANIFEST_MAX_BYTES = 256 << 10
 
 
-def read_manifest(folder: Path) -> bytes:
-    """The manifest as it lies on disk, at most 256 KiB.
+def read_manifest(folder: Path, limit_bytes: int) -> bytes:
+    """The manifest as it lies on disk, at most ``limit_bytes``.
 
     Raises:
         TrustError: there is none, or it is too large to be one.
     """
-    return _read(folder / MANIFEST, MANIFEST_MAX_BYTES)
+    return _read(folder / MANIFEST, limit_bytes)
 
 
 def read_files(folder: Path, size_bytes: Mapping[str, int]) -> dict[str, bytes]:

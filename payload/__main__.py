@@ -1,0 +1,34 @@
+"""The program's entry: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from payload.arguments import build_parser
+from payload.commands import main_of
+
+_INTERRUPTED = 130
+_UNFORESEEN = 1
+
+
+def main() -> int:
+    """Run one command; see `payload --help` for the exit codes."""
+    arguments = build_parser().parse_args()
+    try:
+        return main_of(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\npayload {arguments.command}: interrupted; the same command goes on from here\n")
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone; what was done is done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write(f"payload {arguments.command}: not foreseen; please report the lines above\n")
+        return _UNFORESEEN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

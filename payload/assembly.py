@@ -1,0 +1,155 @@
+"""What every command that touches a strip needs first: configuration, models, plan, log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from payload.config import Config, load_config
+from payload.core.manifest import (
+    MANIFEST_MAX_BYTES,
+    Artifact,
+    ModelManifest,
+    check_artifact,
+    check_model_fits,
+    parse_manifest,
+)
+from payload.core.memory import EngineLoad, plan_memory
+from payload.core.telemetry import Telemetry
+from payload.drivers.board import SystemClock
+from payload.drivers.model_folder import read_files, read_manifest
+from payload.drivers.strips import open_strip
+from payload.drivers.telemetry_log import TelemetryLog
+from payload.errors import PayloadError, StoreError
+from payload.ports import StripSource
+from payload.types import MemoryPlan, Task, TileGrid
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that fits the configuration; its artifact files are not read yet."""
+
+    manifest: ModelManifest
+    artifact: Artifact
+    folder: Path
+
+    def verified_files(self) -> dict[str, bytes]:
+        """The artifact's files, each of the size and hash that the manifest says.
+
+        Raises:
+            TrustError: they are not.
+        """
+        sizes = {file.path: file.size_bytes for file in self.artifact.files}
+        files = read_files(self.folder, sizes)
+        check_artifact(self.artifact, files)
+        return files
+
+
+def load_board(path: Path, budget_bytes: int | None) -> Config:
+    """The configuration, with another budget if one is given.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    config = load_config(path)
+    if budget_bytes is None:
+        return config
+    return replace(config, memory=replace(config.memory, budget_bytes=budget_bytes))
+
+
+def load_models(config: Config) -> tuple[dict[Task, Model], TileGrid]:
+    """The models of the configuration, and the tiles they make: the halo is the widest field.
+
+    Raises:
+        TrustError: a manifest cannot be read or is not one.
+        ConfigError: a model does not fit the configuration.
+    """
+    folders = {
+        Task.SCENE: config.folder(config.models.scene),
+        Task.SURFACE: config.folder(config.models.surface),
+    }
+    manifests = {
+        task: parse_manifest(read_manifest(folder, MANIFEST_MAX_BYTES)) for task, folder in folders.items()
+    }
+    halo_px = max(manifest.halo_px for manifest in manifests.values())
+    tiles = TileGrid(config.tiles.inner_rows_px, config.tiles.inner_columns_px, halo_px)
+    models = {
+        task: Model(manifest, check_model_fits(manifest, task, tiles, config.engine.target), folders[task])
+        for task, manifest in manifests.items()
+    }
+    return models, tiles
+
+
+def plan_strip(
+    config: Config, source: StripSource, models: Mapping[Task, Model], tiles: TileGrid
+) -> MemoryPlan:
+    """The memory plan of the strip that ``source`` reads.
+
+    Raises:
+        BudgetError: it does not fit.
+    """
+    loads = [
+        EngineLoad(
+            model.manifest.name, model.artifact.host_fixed_bytes, model.artifact.host_bytes_per_window_px
+        )
+        for model in models.values()
+    ]
+    return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
+
+
+def open_source(path: str, config: Config) -> StripSource:
+    """The strip at ``path``; the scratch folder is made if it is not there.
+
+    Raises:
+        StripError: not a strip, or one that cannot be read.
+        StoreError: the scratch folder cannot be made.
+    """
+    scratch = config.folder(config.strip.scratch)
+    _make_folder(scratch)
+    return open_strip(Path(path), scratch)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot make the folder: {error.strerror}") from error
+
+
+class Log:
+    """Telemetry on its way to the file, mirrored to standard error if asked for."""
+
+    def __init__(self, path: Path, echo: bool) -> None:
+        """Open the log, and make its folder if it is not there.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        _make_folder(path.parent)
+        self.telemetry = Telemetry()
+        self._clock = SystemClock()
+        self._file = TelemetryLog(path)
+        self._echo = echo
+
+    def flush(self) -> None:
+        """The events so far are in the file, and one sample of the channels."""
+        events = self.telemetry.take_events(self._clock.utc_ns())
+        if self._echo:
+            for event in events:
+                sys.stderr.write(f"{event['severity']}: {event['event']} {event['parameters']}\n")
+        self._file.append([*events, self.telemetry.sample(self._clock.utc_ns())])
+
+    def refuse(self, error: PayloadError) -> None:
+        """The error as an event, if the disk still takes it."""
+        if error.event is not None:
+            self.telemetry.event(error.event, **error.parameters())
+        try:
+            self.flush()
+        except StoreError as second:
+            sys.stderr.write(f"payload: {second}\n")
+
+    def close(self) -> None:
+        """What was told is on the disk."""
+        self._file.close()

@@ -1,0 +1,310 @@
+"""One function a command: builds the drivers, starts a walk, prints what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from payload.assembly import Log, Model, load_board, load_models, open_source, plan_strip
+from payload.config import Config
+from payload.contact import run_contact
+from payload.core.downlink import DownlinkQueue
+from payload.core.fingerprint import fingerprint
+from payload.core.making import ProductMaker
+from payload.core.pictures import compose, picture_pitch_px
+from payload.core.tiling import Tiling
+from payload.drivers.board import LinuxBoard, SystemClock
+from payload.drivers.engine_openvino import Network, OpenVinoEngine
+from payload.drivers.link import FolderLink
+from payload.drivers.picture import write_png
+from payload.drivers.product_store import SqliteProductStore
+from payload.errors import LinkError, PayloadError, StoreError
+from payload.imaging import Progress, StripWalk
+from payload.ports import StripSource
+from payload.report import strip_report, totals_of
+from payload.terminal import ProgressLine, table
+from payload.types import Contact, MemoryPlan, QueueEntry, Task, TileGrid
+
+QUEUE_FILE = "queue.sqlite"
+LOG_FILE = "telemetry.jsonl"
+REPORT_FILE = "run.json"
+PICTURE_FILE = "quicklook.png"
+
+_MEBIBYTE = 1 << 20
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """`payload plan`: the memory plan, term by term."""
+    config = load_board(arguments.config, arguments.budget_bytes)
+    models, tiles = load_models(config)
+    source = open_source(arguments.strip, config)
+    try:
+        found = plan_strip(config, source, models, tiles)
+    finally:
+        source.close()
+    if arguments.json:
+        print(json.dumps(_plan_facts(found), indent=2))
+        return
+    rows: list[tuple[str, ...]] = [("term", "MiB", "bytes", "because")]
+    for term in found.terms:
+        rows.append((term.name, _mib(term.planned_bytes), str(term.planned_bytes), term.why))
+    rows.append(("total", _mib(found.total_bytes), str(found.total_bytes), f"{found.slots} tiles in flight"))
+    rows.append(("budget", _mib(found.budget_bytes), str(found.budget_bytes), str(arguments.config)))
+    print(table(rows, numeric=(1, 2)))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """`payload run`: the whole walk, from the strip to the queue."""
+    log = Log(arguments.out / LOG_FILE, arguments.echo)
+    try:
+        report = _run(arguments, log)
+    except PayloadError as error:
+        log.refuse(error)
+        raise
+    finally:
+        log.close()
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(_summary(report, arguments.out))
+
+
+def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
+    began_s = time.monotonic()
+    board = LinuxBoard()
+    config = load_board(arguments.config, arguments.budget_bytes)
+    models, tiles = load_models(config)
+    source = open_source(arguments.strip, config)
+    try:
+        found = plan_strip(config, source, models, tiles)
+        log.telemetry.set("planned_bytes", found.total_bytes)
+        log.telemetry.set("budget_bytes", found.budget_bytes)
+        store = SqliteProductStore(arguments.out / QUEUE_FILE)
+        try:
+            _walk(config, models, tiles, found, source, store, log, board)
+            strip = source.info
+            write_png(
+                arguments.out / PICTURE_FILE,
+                compose(
+                    store.tile_records(strip.strip_id),
+                    strip.rows,
+                    strip.columns,
+                    picture_pitch_px(tiles, strip.rows, strip.columns),
+                ),
+            )
+            totals = totals_of(store.tile_records(strip.strip_id))
+            queue = {"entries": 0, "bytes": 0}
+            for entry in store.entries():
+                queue["entries"] += 1
+                queue["bytes"] += entry.size_bytes
+        finally:
+            store.close()
+    finally:
+        source.close()
+    measured = {
+        "wall_s": time.monotonic() - began_s,
+        "cpu_s": board.cpu_s(),
+        "peak_bytes": board.peak_bytes(),
+    }
+    tiling = Tiling(tiles, strip.rows, strip.columns)
+    report = strip_report(strip, found, totals, tiling.tiles, measured)
+    report["queue"] = queue
+    report["events"] = dict(log.telemetry.counts)
+    _write_json(arguments.out / REPORT_FILE, report)
+    return report
+
+
+def _walk(
+    config: Config,
+    models: Mapping[Task, Model],
+    tiles: TileGrid,
+    found: MemoryPlan,
+    source: StripSource,
+    store: SqliteProductStore,
+    log: Log,
+    board: LinuxBoard,
+) -> None:
+    """The strip through the networks; what the walk held is free again when this returns."""
+    strip = source.info
+    model_sha256 = {task: model.manifest.sha256 for task, model in models.items()}
+    store.begin_strip(
+        strip.strip_id,
+        fingerprint(strip, config, {task.value: sha256 for task, sha256 in model_sha256.items()}),
+    )
+    queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
+    networks = [_network(task, model) for task, model in models.items()]
+    engine = OpenVinoEngine(networks, tiles, found.slots, config.engine.threads)
+    del networks
+    try:
+        maker = ProductMaker(strip, config, model_sha256)
+        walk = StripWalk(
+            config, tiles, found.slots, source, engine, store, queue, maker, log.telemetry, board
+        )
+        line = ProgressLine(found.budget_bytes)
+
+        def watch(progress: Progress) -> None:
+            log.flush()
+            line.show(progress)
+
+        walk.process(watch)
+        log.flush()
+    finally:
+        engine.close()
+
+
+def _network(task: Task, model: Model) -> Network:
+    files = model.verified_files()
+    topology = next(content for name, content in files.items() if name.endswith(".xml"))
+    weights = next(content for name, content in files.items() if name.endswith(".bin"))
+    manifest = model.manifest
+    return Network(task, manifest.name, manifest.sha256, model.artifact.precision, topology, weights)
+
+
+def contact(arguments: argparse.Namespace) -> None:
+    """`payload contact`: one ground pass from the queue into a folder."""
+    log = Log(arguments.out / LOG_FILE, echo=False)
+    try:
+        report = _contact(arguments, log)
+    except PayloadError as error:
+        log.refuse(error)
+        raise
+    finally:
+        log.close()
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+        return
+    sent = report["sent"]
+    assert isinstance(sent, tuple)
+    print(
+        f"{len(sent)} products, {report['sent_bytes']} bytes, are in {arguments.to}; "
+        f"{report['waiting_entries']} wait with {report['waiting_bytes']} bytes; "
+        f"{report['idle_bytes']} bytes of the pass were left"
+    )
+
+
+def _contact(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
+    window = Contact(SystemClock().utc_ns(), arguments.duration_s, arguments.rate_bit_s)
+    store = SqliteProductStore(_existing_queue(arguments.out))
+    try:
+        log.telemetry.event(
+            "contact_started",
+            rate_bit_s=window.rate_bit_s,
+            duration_s=window.duration_s,
+            capacity_bytes=window.capacity_bytes,
+        )
+        queue = _everything(store)
+        found = run_contact(store, queue, FolderLink(arguments.to, window), window)
+    finally:
+        store.close()
+    for product_id in found.refused:
+        log.telemetry.event("product_unacknowledged", product_id=product_id)
+    log.telemetry.set("sent_products", len(found.sent))
+    log.telemetry.set("sent_bytes", found.sent_bytes)
+    log.telemetry.event("contact_finished", sent_products=len(found.sent), sent_bytes=found.sent_bytes)
+    log.flush()
+    if found.broken:
+        raise LinkError(found.broken)
+    return asdict(found)
+
+
+def queue(arguments: argparse.Namespace) -> None:
+    """`payload queue`: what waits, in the order in which it would go, with the reason."""
+    store = SqliteProductStore(_existing_queue(arguments.out), read_only=True)
+    try:
+        waiting = list(_everything(store).waiting())
+    finally:
+        store.close()
+    shown = waiting[: arguments.limit] if arguments.limit else waiting
+    if arguments.json:
+        print(json.dumps([_entry_facts(entry) for entry in shown], indent=2))
+        return
+    rows: list[tuple[str, ...]] = [("#", "product", "bytes", "value", "value/MiB", "reason")]
+    for place, entry in enumerate(shown, start=1):
+        per_mib = entry.value / entry.size_bytes * _MEBIBYTE
+        rows.append(
+            (
+                str(place),
+                entry.product_id,
+                str(entry.size_bytes),
+                f"{entry.value:.3f}",
+                f"{per_mib:.1f}",
+                entry.reason,
+            )
+        )
+    print(table(rows, numeric=(0, 2, 3, 4)))
+    total = sum(entry.size_bytes for entry in waiting)
+    print(f"{len(waiting)} products wait with {total} bytes; {len(shown)} shown")
+
+
+def _everything(store: SqliteProductStore) -> DownlinkQueue:
+    """All that waits in ``store``, whatever capacity it was made with."""
+    entries = tuple(store.entries())
+    return DownlinkQueue(sum(entry.size_bytes for entry in entries), len(entries), entries)
+
+
+def _existing_queue(out: Path) -> Path:
+    path: Path = out / QUEUE_FILE
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no queue; `payload run STRIP --out {out}` makes one")
+    return path
+
+
+def _entry_facts(entry: QueueEntry) -> dict[str, object]:
+    return {**asdict(entry), "kind": entry.kind.value, "value_per_byte": entry.value / entry.size_bytes}
+
+
+def _plan_facts(found: MemoryPlan) -> dict[str, object]:
+    return {**asdict(found), "total_bytes": found.total_bytes, "worst_term": found.worst.name}
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / _MEBIBYTE:.1f}"
+
+
+def _summary(report: Mapping[str, object], out: Path) -> str:
+    scene = report["scene"]
+    assert isinstance(scene, dict)
+    lines = [
+        f"{report['strip_id']}: {report['tiles_done']} of {report['tiles']} tiles, "
+        f"{report['tiles_no_data']} without data, {report['tiles_without_surface']} too cloudy to correct",
+        f"clear {scene['clear_ratio']:.1%}, thick cloud {scene['thick_cloud_ratio']:.1%}, "
+        f"thin cloud {scene['thin_cloud_ratio']:.1%}, cloud shadow {scene['cloud_shadow_ratio']:.1%}",
+        f"{report['wall_s']:.1f} s, {report['cpu_s']:.1f} s of processor; peak memory "
+        f"{_mib_of(report['peak_bytes'])} of {_mib_of(report['planned_bytes'])} MiB planned, "
+        f"{_mib_of(report['budget_bytes'])} allowed",
+        f"{out / PICTURE_FILE}: true colour, classes, surface reflectance",
+        f"{out / REPORT_FILE}, {out / QUEUE_FILE}, {out / LOG_FILE}",
+    ]
+    return "\n".join(lines)
+
+
+def _mib_of(size_bytes: object) -> str:
+    assert isinstance(size_bytes, int)
+    return _mib(size_bytes)
+
+
+def _write_json(path: Path, document: Mapping[str, object]) -> None:
+    partial = path.with_suffix(".part")
+    try:
+        partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot write the report: {error.strerror}") from error
+
+
+COMMANDS = {"plan": plan, "run": run, "contact": contact, "queue": queue}
+
+
+def main_of(arguments: argparse.Namespace) -> int:
+    """Run the command; its exit code, with one line on standard error if it failed."""
+    try:
+        COMMANDS[arguments.command](arguments)
+    except PayloadError as error:
+        sys.stderr.write(f"payload {arguments.command}: {error}\n")
+        return error.exit_code
+    return 0
