@@ -1,0 +1,73 @@
+"""Cross-validates the scene recipe by place, beside the threshold rule on the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.types import U8, Grid
+from tools.material import Patch, window_codes
+from tools.networks import checkpoint, scores, threshold_rule
+from tools.networks.folds import FOLDS, fold_of_place, inside, outside
+from tools.networks.scene_network import RECEPTIVE_PX
+from tools.networks.scene_training import PHASE_PX, SceneRecipe, classify, train_scene
+
+Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
+"""From the codes of a window to class scores (4, rows, cols)."""
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    return folder / "folds" / str(fold)
+
+
+def cross_validate(
+    labelled: Sequence[Patch], clear: Sequence[Patch], recipe: SceneRecipe, folder: Path
+) -> dict[str, Any]:
+    """Scores over the out-of-fold pixels of network (float32) and rule; fold networks are kept.
+
+    Clear patches of a place that is held out are held out too.
+    """
+    folds = fold_of_place(labelled)
+    by_network = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
+    by_rule = by_network.copy()
+    for fold in range(FOLDS):
+        training = outside(labelled, folds, fold)
+        network = train_scene(training, outside(clear, folds, fold), recipe, f"fold {fold}")
+        record = {"widths": list(recipe.widths)}
+        checkpoint.save(network, record, fold_folder(folder, fold), "scene")
+        thresholds = threshold_rule.tune(training, recipe.seed)
+        for patch in inside(labelled, folds, fold):
+            assert patch.label is not None
+            by_network += scores.confusion(patch.label, classify(network, patch))
+            rule = threshold_rule.apply_rule(threshold_rule.features_of(patch), thresholds)
+            by_rule += scores.confusion(patch.label, rule)
+    return {
+        "recipe": asdict(recipe),
+        "float32": scores.class_scores(by_network),
+        "rule": scores.class_scores(by_rule),
+        "confusion_float32": by_network.tolist(),
+        "confusion_rule": by_rule.tolist(),
+        "folds": folds,
+    }
+
+
+def classify_window(score: Score, patch: Patch) -> U8:
+    """Classes of a patch, cut as flight cuts a strip of one tile."""
+    answered = score(window_codes(patch.grids, RECEPTIVE_PX, PHASE_PX))
+    rows, cols = patch.grids[Grid.R10M].shape[1:]
+    kept = answered[:, RECEPTIVE_PX : RECEPTIVE_PX + rows, RECEPTIVE_PX : RECEPTIVE_PX + cols]
+    return kept.argmax(axis=0).astype(np.uint8)
+
+
+def score_patches(score: Score, patches: Sequence[Patch]) -> NDArray[np.int64]:
+    """The confusion of one network over labelled patches."""
+    total = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
+    for patch in patches:
+        assert patch.label is not None
+        total += scores.confusion(patch.label, classify_window(score, patch))
+    return total

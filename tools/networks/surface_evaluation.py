@@ -1,0 +1,127 @@
+"""Scores surface reflectance: on simulated pairs, and beside Sen2Cor on real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from payload.types import F32, SURFACE_BANDS_OF_GRID, U8, Band, Grid
+from tools.material import Grids, Patch, native_grids, read_planes, window_codes
+from tools.networks import surface_simulation as simulation
+from tools.networks.surface_network import BANDS, CELL_PX, RECEPTIVE_PX, SurfaceNetwork
+from tools.networks.surface_training import BANDS_BEFORE, SURFACE_BANDS, draw_pair, inner_pixels, invert
+
+PHASE_PX = 48
+ATMOSPHERE_BANDS = [band for bands in SURFACE_BANDS_OF_GRID.values() for band in bands]
+L2A_BANDS = [band for band in Band if band is not Band.B10]
+SEN2R_TOP_BANDS = [band for band in Band if band is not Band.B8A]
+SEN2R_BOTTOM_BANDS = [band for band in L2A_BANDS if band is not Band.B8A]
+
+Answer = Callable[[Mapping[Grid, U8]], NDArray[np.float32]]
+"""From the codes of a window to the atmosphere (48, cells, cells)."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealPair:
+    """Top of atmosphere and Sen2Cor's surface of one place; bands that are missing are 0."""
+
+    name: str
+    top: Grids
+    bottom: Grids
+    unscored: tuple[Band, ...] = ()
+
+
+def real_pairs(shared: Path) -> list[RealPair]:
+    """38D (dryland), 609U (snow at low sun) and two alpine chips (sen2r)."""
+    folder = shared / "data" / "l1c_l2a_pairs"
+    pairs = []
+    for path in sorted(folder.glob("*_S2L1C.tif")):
+        bottom = read_planes(path.with_name(path.name.replace("S2L1C", "S2L2A")), L2A_BANDS)
+        pairs.append(RealPair(path.name.split("_")[0], native_grids(read_planes(path)), native_grids(bottom)))
+    for path in sorted((folder / "sen2r").glob("*_TOA_10.tif")):
+        top = read_planes(path, SEN2R_TOP_BANDS)
+        top[Band.B8A] = top[Band.B08]  # the chips lack it; its neighbour stands in, unscored
+        name = path.name.replace("S2A1C", "S2A2A").replace("TOA", "BOA")
+        bottom = read_planes(path.with_name(name), SEN2R_BOTTOM_BANDS)
+        year = path.name.split("_")[1][:4]
+        pairs.append(RealPair(f"alps{year}", native_grids(top), native_grids(bottom), (Band.B8A,)))
+    return pairs
+
+
+def interpolate_cells(cells: F32, rows: int, cols: int, pitch: int) -> F32:
+    """Bilinear between cell centres, held beyond the outermost, (channel, rows, cols) at ``pitch``."""
+    zoom = CELL_PX // pitch
+    row = (np.arange(rows) + 0.5) / zoom - 0.5
+    col = (np.arange(cols) + 0.5) / zoom - 0.5
+    where = np.meshgrid(row, col, indexing="ij")
+    return np.stack([ndimage.map_coordinates(c, where, order=1, mode="nearest") for c in cells])
+
+
+def correct(top: Grids, answer: Answer) -> tuple[Grids, Grids]:
+    """(surface reflectance, sigma) on the native grids, cut as flight cuts a strip of one tile."""
+    codes = window_codes(top, RECEPTIVE_PX, PHASE_PX)
+    atmosphere = answer(codes)
+    inner = atmosphere[:, RECEPTIVE_PX // CELL_PX :, RECEPTIVE_PX // CELL_PX :]
+    surface: Grids = {}
+    sigma: Grids = {}
+    for grid in Grid:
+        first, count = BANDS_BEFORE[grid], SURFACE_BANDS[grid]
+        channels = [q * BANDS + first + b for q in range(4) for b in range(count)]
+        rows, cols = top[grid].shape[1:]
+        fine = interpolate_cells(inner[channels], rows, cols, int(grid))
+        path, transmittance, albedo, spread = np.split(fine, 4)
+        y = (top[grid][:count] - path) / transmittance
+        surface[grid] = (y / (1 + albedo * y)).astype(np.float32)
+        sigma[grid] = spread.astype(np.float32)
+    return surface, sigma
+
+
+def band_errors(truth: Grids, found: Grids) -> tuple[list[float], list[float]]:
+    """(RMSE, bias) per band in the order of the atmosphere; nan where there is no truth."""
+    rmse, bias = [], []
+    for grid in Grid:
+        for band in range(SURFACE_BANDS[grid]):
+            seen = truth[grid][band] != 0
+            difference = (found[grid][band] - truth[grid][band])[seen].astype(np.float64)
+            rmse.append(float(np.sqrt(np.mean(difference**2))) if seen.any() else float("nan"))
+            bias.append(float(np.mean(difference)) if seen.any() else float("nan"))
+    return rmse, bias
+
+
+def file_order(values: list[float]) -> list[float]:
+    """From the order of the atmosphere to B01, B02 ... B12 without B10."""
+    return [values[ATMOSPHERE_BANDS.index(band)] for band in L2A_BANDS]
+
+
+def simulated_errors(
+    network: SurfaceNetwork, patches: Sequence[Patch], shared: Path, pairs: int, seed: int
+) -> dict[str, list[Any]]:
+    """RMSE per band (B01 ... B12 without B10) over simulated pairs, with and without correction."""
+    rng = np.random.default_rng(seed)
+    sensors = simulation.read_sensors(shared)
+    squares = np.zeros((2, BANDS))
+    for number in range(pairs):
+        pair = draw_pair(rng, patches[number % len(patches)], sensors, 0.5)
+        inputs = [torch.from_numpy(pair.codes[grid][None]).float() for grid in Grid]
+        with torch.no_grad():
+            atmosphere = network(*inputs, torch.from_numpy(pair.geometry).reshape(1, 4, 1, 1))
+        top = torch.from_numpy(pair.top[None])
+        truth = inner_pixels(torch.from_numpy(pair.surface[None]))
+        found = inner_pixels(invert(atmosphere, top)[0])
+        seen = (inner_pixels(top) != 0).float()
+        for row, guess in enumerate((inner_pixels(top), found)):
+            error = ((guess - truth).square() * seen).sum(dim=(0, 2, 3))
+            squares[row] += (error / seen.sum(dim=(0, 2, 3)).clamp(min=1)).numpy()
+    rmse = np.sqrt(squares / pairs)
+    return {
+        "bands": [band.value for band in L2A_BANDS],
+        "none": [round(v, 4) for v in file_order(list(rmse[0]))],
+        "float32": [round(v, 4) for v in file_order(list(rmse[1]))],
+    }

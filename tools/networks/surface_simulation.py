@@ -1,0 +1,204 @@
+"""Pairs of surface and top of atmosphere, made by physics from clear patches.
+
+A clear patch is inverted with a mild atmosphere to a plausible surface, mixed with plausible
+spectra that the patches lack (sand, snow, water ...), and seen again through a random
+atmosphere. The truth is exact whatever the first atmosphere was: only the surface has to be
+plausible, not right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, Band, Grid
+from tools import smac
+from tools.material import FILE_BANDS, Grids, average_blocks
+
+WINDOW_PX = 288
+COEFFICIENT_FILES = ("Coef_S2A_CONTINENTAL.dat", "Coef_S2B_CONTINENTAL.dat")
+WAVELENGTH_UM = np.array(
+    [0.443, 0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.842, 0.865, 0.945, 1.375, 1.61, 2.19]
+)
+ORDER = [FILE_BANDS.index(band) for bands in SURFACE_BANDS_OF_GRID.values() for band in bands]
+"""From the band order of the files to the band order of the atmosphere output."""
+
+MIN_SURFACE = 0.0005
+MAX_SURFACE = 1.2
+
+# Typical surfaces that the clear patches lack or hold little of, in the band order of the
+# files with B10 left out; rounded from common spectral libraries by eye.
+SPECTRA = {
+    "snow": [0.90, 0.90, 0.90, 0.88, 0.86, 0.85, 0.84, 0.83, 0.80, 0.75, 0.10, 0.08],
+    "sand": [0.12, 0.16, 0.24, 0.33, 0.37, 0.39, 0.40, 0.42, 0.43, 0.43, 0.52, 0.48],
+    "soil": [0.06, 0.08, 0.11, 0.15, 0.18, 0.20, 0.22, 0.24, 0.26, 0.27, 0.34, 0.30],
+    "dry": [0.04, 0.05, 0.08, 0.11, 0.15, 0.20, 0.22, 0.24, 0.26, 0.27, 0.30, 0.20],
+    "green": [0.02, 0.03, 0.06, 0.04, 0.10, 0.28, 0.36, 0.38, 0.40, 0.40, 0.20, 0.09],
+    "water": [0.04, 0.04, 0.035, 0.02, 0.015, 0.01, 0.01, 0.008, 0.007, 0.006, 0.003, 0.002],
+    "urban": [0.10, 0.11, 0.13, 0.14, 0.16, 0.17, 0.18, 0.20, 0.20, 0.20, 0.22, 0.20],
+}
+WITHOUT_B10 = [band for band in FILE_BANDS if band is not Band.B10]
+STRAY_LIGHT_B10 = 0.0016
+"""Clear lowland shows up to this much in B10 beyond what the gases let through."""
+
+
+def read_sensors(shared: Path) -> list[smac.Coefficients]:
+    folder = shared / "data" / "smac_coefficients"
+    return [smac.read_coefficients(folder / name) for name in COEFFICIENT_FILES]
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """Two atmospheres between which the scene changes linearly; terms are (13, 2)."""
+
+    angles: smac.Angles
+    above: smac.Terms
+
+    def geometry(self) -> F32:
+        """known, cos sun zenith, cos view zenith, cos relative azimuth."""
+        degrees = (
+            self.angles.sun_zenith_deg,
+            self.angles.view_zenith_deg,
+            self.angles.relative_azimuth_deg,
+        )
+        return np.float32([1.0, *(np.cos(np.radians(value)) for value in degrees)])
+
+
+def draw_sky(rng: np.random.Generator, sensors: list[smac.Coefficients]) -> Sky:
+    """A random atmosphere and geometry; aerosol of a type that SMAC's continental only approaches."""
+    angles = smac.Angles(float(rng.uniform(10, 72)), float(rng.uniform(0, 12)), float(rng.uniform(0, 180)))
+    elevation_m = float(rng.choice([rng.uniform(0, 400), rng.uniform(0, 2500)], p=[0.6, 0.4]))
+    drift = np.array([1.0, 1.0]) if rng.random() < 0.3 else np.exp(rng.normal(0, 0.12, 2))
+    aot = np.clip(np.exp(rng.normal(np.log(0.12), 0.8)) * drift, 0.01, 0.8)
+    water = np.clip(np.exp(rng.normal(np.log(1.6) - elevation_m / 2200, 0.75)) * drift[::-1], 0.2, 5.0)
+    state = smac.Atmosphere(aot, water, float(rng.uniform(0.25, 0.45)), smac.pressure_at(elevation_m))
+    above = smac.terms(sensors[int(rng.integers(len(sensors)))], angles, state)
+    aerosol = above.path - np.clip(above.rayleigh_path, 0, above.path)
+    kind = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.25) * np.log(WAVELENGTH_UM / 0.55))[:, None]
+    absorbed = 1 - np.abs(rng.normal(0, 0.03)) * (aot / 0.3) * (0.55 / WAVELENGTH_UM)[:, None]
+    path = above.path + aerosol * (kind - 1)
+    transmittance = above.transmittance * np.clip(absorbed, 0.8, 1.0)
+    return Sky(angles, smac.Terms(path, transmittance, above.albedo, above.rayleigh_path))
+
+
+def mild_terms(rng: np.random.Generator, sensors: list[smac.Coefficients]) -> smac.Terms:
+    """The clean atmosphere with which a real patch is inverted, (13, 1, 1)."""
+    angles = smac.Angles(float(rng.uniform(25, 50)), 4.0, 90.0)
+    state = smac.Atmosphere(rng.uniform(0.03, 0.10), rng.uniform(0.8, 2.5), 0.32, 1000.0)
+    found = smac.terms(sensors[0], angles, state)
+    fields = (found.path, found.transmittance, found.albedo, found.rayleigh_path)
+    return smac.Terms(*(values.reshape(-1, 1, 1) for values in fields))
+
+
+def _pick(above: smac.Terms, bands: tuple[Band, ...]) -> smac.Terms:
+    rows = [FILE_BANDS.index(band) for band in bands]
+    return smac.Terms(
+        above.path[rows], above.transmittance[rows], above.albedo[rows], above.rayleigh_path[rows]
+    )
+
+
+def _single(above: smac.Terms) -> smac.Terms:
+    """The same terms in single precision, for whole images."""
+    fields = (above.path, above.transmittance, above.albedo, above.rayleigh_path)
+    return smac.Terms(*(values.astype(np.float32) for values in fields))  # type: ignore[arg-type]
+
+
+def surface_of(rng: np.random.Generator, grids: Grids, sensors: list[smac.Coefficients]) -> Grids:
+    """A plausible surface (all bands; B09 and B10 after their neighbours) under clear ``grids``."""
+    mild = mild_terms(rng, sensors)
+    surface: Grids = {}
+    for grid, bands in BANDS_OF_GRID.items():
+        inverted = smac.to_surface(grids[grid], _single(_pick(mild, bands)))
+        surface[grid] = np.clip(inverted, MIN_SURFACE, MAX_SURFACE).astype(np.float32)
+    b8a, b11 = surface[Grid.R20M][3:4], surface[Grid.R20M][4:5]
+    surface[Grid.R60M][1] = average_blocks(b8a, 3)[0] * rng.uniform(0.92, 1.04)
+    surface[Grid.R60M][2] = average_blocks((b8a + b11) / 2, 3)[0]
+    return surface
+
+
+def _spectrum(rng: np.random.Generator) -> dict[Band, float]:
+    names = list(SPECTRA)
+    share = rng.dirichlet(np.full(2, 0.6))
+    chosen = rng.choice(len(names), 2, replace=False)
+    mixed = sum(w * np.array(SPECTRA[names[i]]) for w, i in zip(share, chosen, strict=True))
+    mixed = mixed * np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.06, 12))
+    spectrum = dict(zip(WITHOUT_B10, mixed, strict=True))
+    spectrum[Band.B10] = (spectrum[Band.B09] + spectrum[Band.B11]) / 2
+    return spectrum
+
+
+def vary_surface(rng: np.random.Generator, surface: Grids) -> Grids:
+    """The surface brighter or darker, and partly another ground that keeps the texture."""
+    gain = np.exp(rng.normal(0, 0.2))
+    mixes = bool(rng.random() < 0.6)
+    spectrum = _spectrum(rng)
+    brightness = surface[Grid.R60M][[0, 2]].mean(axis=0) + 0.02
+    relative = brightness / brightness.mean()
+    edge, slope = rng.uniform(-0.5, 1.5), rng.uniform(0.5, 4.0)
+    share60 = np.clip(0.5 + slope * (relative - 1 + edge - 0.5), 0, 1) * (1.0 if mixes else 0.0)
+    varied: Grids = {}
+    for grid, bands in BANDS_OF_GRID.items():
+        zoom = 6 // grid
+        share = np.kron(share60, np.ones((zoom, zoom), np.float32))
+        own = surface[grid] * gain * np.exp(rng.normal(0, 0.04, len(bands)))[:, None, None]
+        mean = surface[grid].mean(axis=(1, 2), keepdims=True) + 0.01
+        texture = np.clip((surface[grid] + 0.01) / mean, 0.3, 2.0) ** 0.5
+        other = np.array([spectrum[band] for band in bands])[:, None, None] * texture
+        mixed = own + share * (other - own)
+        varied[grid] = np.clip(mixed, MIN_SURFACE, MAX_SURFACE).astype(np.float32)
+    return varied
+
+
+def ramp(rng: np.random.Generator, rows: int, cols: int) -> F32:
+    """A plane from 0 to 1 in a random direction, on the 60 m grid of a window."""
+    angle = rng.uniform(0, 2 * np.pi)
+    row, col = np.mgrid[0:rows, 0:cols]
+    plane = (row / rows - 0.5) * np.cos(angle) + (col / cols - 0.5) * np.sin(angle)
+    return np.clip(plane + 0.5, 0, 1).astype(np.float32)
+
+
+def look_through(rng: np.random.Generator, surface: Grids, sky: Sky) -> Grids:
+    """Top-of-atmosphere reflectance with calibration errors and noise."""
+    plane60 = ramp(rng, *surface[Grid.R60M].shape[1:])
+    top: Grids = {}
+    for grid, bands in BANDS_OF_GRID.items():
+        zoom = 6 // grid
+        plane = np.kron(plane60, np.ones((zoom, zoom), np.float32))
+        picked = _pick(sky.above, bands)
+        path, transmittance, albedo = (
+            _blend(values, plane) for values in (picked.path, picked.transmittance, picked.albedo)
+        )
+        seen = path + transmittance * surface[grid] / (1 - albedo * surface[grid])
+        seen = seen * np.float32(1 + rng.normal(0, 0.008, (len(bands), 1, 1)))
+        seen = seen + np.float32(0.0008) * rng.standard_normal(seen.shape, np.float32)
+        if grid is Grid.R60M:
+            seen[2] += rng.uniform(0, STRAY_LIGHT_B10)
+        top[grid] = np.maximum(seen, 1e-5).astype(np.float32)
+    return top
+
+
+def _blend(values: NDArray[np.float64], plane: F32) -> F32:
+    ends = values.astype(np.float32)
+    first, second = ends[:, 0, None, None], ends[:, 1, None, None]
+    return np.asarray(first + (second - first) * plane)
+
+
+def mean_terms(sky: Sky) -> F32:
+    """Truth for the auxiliary loss: path, transmittance, albedo in output order, (36,)."""
+    above = sky.above
+    parts = [values.mean(axis=1)[ORDER] for values in (above.path, above.transmittance, above.albedo)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def reflect_to_window(grids: Mapping[Grid, F32], window_px: int = WINDOW_PX) -> Grids:
+    """The patch continued by its mirror image to a whole window."""
+    continued: Grids = {}
+    for grid, plane in grids.items():
+        short = [max(window_px // grid - size, 0) for size in plane.shape[1:]]
+        mirrored = np.pad(plane, ((0, 0), (0, short[0]), (0, short[1])), mode="symmetric")
+        continued[grid] = mirrored[:, : window_px // grid, : window_px // grid]
+    return continued

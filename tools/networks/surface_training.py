@@ -1,0 +1,196 @@
+"""Trains the surface network on simulated pairs; the surface it inverts to is what is judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from payload.types import F32, U8, Grid
+from tools import smac
+from tools.material import Grids, Patch, encode
+from tools.networks import surface_simulation as simulation
+from tools.networks.surface_network import (
+    BANDS,
+    CELL_PX,
+    MAX_ALBEDO,
+    MAX_SIGMA,
+    MIN_SIGMA,
+    SurfaceNetwork,
+)
+
+BANDS_BEFORE = {Grid.R10M: 0, Grid.R20M: 4, Grid.R60M: 10}
+SURFACE_BANDS = {Grid.R10M: 4, Grid.R20M: 6, Grid.R60M: 2}
+EDGE_CELLS = 2
+SAMPLE_PX = 6
+SKIES_FOR_BOUNDS = 3000
+
+
+@dataclass(frozen=True)
+class SurfaceRecipe:
+    """Everything that decides a training run besides the patches."""
+
+    widths: tuple[int, int, int, int] = (24, 32, 24, 64)
+    steps: int = 3000
+    batch: int = 6
+    peak_rate: float = 3e-3
+    weight_decay: float = 0.01
+    average_decay: float = 0.995
+    unknown_geometry_share: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One simulated window: what is seen, what is below, and the atmosphere between.
+
+    ``top`` and ``surface`` are (12, R/6, C/6): of each 60 m square one pixel of every band
+    that is judged. Errors of a smooth atmosphere need no more, and training is four times faster.
+    """
+
+    codes: dict[Grid, U8]
+    top: F32
+    surface: F32
+    geometry: F32
+    terms: F32
+
+
+def physical_bounds(
+    rng: np.random.Generator, sensors: list[smac.Coefficients]
+) -> tuple[list[float], list[float], list[float]]:
+    """(low, high, prior) of the 48 outputs, from many drawn skies with room to spare."""
+    drawn = np.stack(
+        [simulation.mean_terms(simulation.draw_sky(rng, sensors)) for _ in range(SKIES_FOR_BOUNDS)]
+    )
+    least, most, middle = drawn.min(axis=0), drawn.max(axis=0), np.median(drawn, axis=0)
+    low = [*np.zeros(BANDS), *(0.7 * least[BANDS : 2 * BANDS]), *np.zeros(BANDS), *[MIN_SIGMA] * BANDS]
+    high = [*(1.2 * most[:BANDS] + 0.002), *np.ones(BANDS), *[MAX_ALBEDO] * BANDS, *[MAX_SIGMA] * BANDS]
+    prior = [*middle, *[0.02] * BANDS]
+    return [[round(float(v), 5) for v in values] for values in (low, high, prior)]  # type: ignore[return-value]
+
+
+def draw_pair(
+    rng: np.random.Generator, patch: Patch, sensors: list[smac.Coefficients], unknown_share: float
+) -> Pair:
+    """A patch under a new sky; now and then with a border of no data."""
+    grids = simulation.reflect_to_window(patch.grids)
+    surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids, sensors))
+    sky = simulation.draw_sky(rng, sensors)
+    top = simulation.look_through(rng, surface, sky)
+    codes = {grid: encode(plane) for grid, plane in top.items()}
+    sampled_top, sampled_surface = _sample(rng, top, surface)
+    if rng.random() < 0.25:
+        gone = int(rng.integers(1, 8)) * CELL_PX
+        is_row = bool(rng.random() < 0.5)
+        for stack, pitch in [*((codes[grid], int(grid)) for grid in Grid), (sampled_top, SAMPLE_PX)]:
+            cut = slice(0, gone // pitch)
+            stack[(slice(None), cut) if is_row else (slice(None), slice(None), cut)] = 0
+    quarters, flip = int(rng.integers(0, 4)), bool(rng.random() < 0.5)
+    codes = {grid: _turn(plane, quarters, flip=flip) for grid, plane in codes.items()}
+    sampled_top, sampled_surface = (
+        _turn(stack, quarters, flip=flip) for stack in (sampled_top, sampled_surface)
+    )
+    unknown = rng.random() < unknown_share
+    geometry = np.zeros(4, np.float32) if unknown else sky.geometry()
+    return Pair(codes, sampled_top, sampled_surface, geometry, simulation.mean_terms(sky))
+
+
+def _sample(rng: np.random.Generator, top: Grids, surface: Grids) -> tuple[F32, F32]:
+    """The same random pixel of every 60 m square, all judged bands in the order of the output."""
+    tops, surfaces = [], []
+    for grid in Grid:
+        step = SAMPLE_PX // grid
+        row, col = (int(v) for v in rng.integers(0, step, 2))
+        bands = slice(0, SURFACE_BANDS[grid])
+        tops.append(top[grid][bands, row::step, col::step])
+        surfaces.append(surface[grid][bands, row::step, col::step])
+    return np.concatenate(tops), np.concatenate(surfaces)
+
+
+def _turn(stack: np.ndarray, quarters: int, *, flip: bool) -> np.ndarray:
+    turned = np.rot90(stack, quarters, (1, 2))
+    return (turned[:, :, ::-1] if flip else turned).copy()
+
+
+def _batch(pairs: Sequence[Pair]) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    inputs = [torch.from_numpy(np.stack([p.codes[grid] for p in pairs])).float() for grid in Grid]
+    inputs.append(torch.from_numpy(np.stack([p.geometry for p in pairs])).reshape(-1, 4, 1, 1))
+    top, surface, terms = (
+        torch.from_numpy(np.stack([getattr(p, name) for p in pairs])) for name in ("top", "surface", "terms")
+    )
+    return inputs, top, surface, terms
+
+
+def invert(atmosphere: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """Surface reflectance and its sigma at sampled pixels (N, 12, R/6, C/6), the cells
+    interpolated bilinearly between their centres."""
+    zoom = CELL_PX / SAMPLE_PX
+    fine = functional.interpolate(atmosphere, scale_factor=zoom, mode="bilinear", align_corners=False)
+    path, transmittance, albedo, sigma = fine.split(BANDS, 1)
+    y = (top - path) / transmittance
+    return y / (1 + albedo * y), sigma
+
+
+def inner_pixels(stack: Tensor) -> Tensor:
+    """What is far enough from the window's edge for the network to have seen all around it."""
+    edge = EDGE_CELLS * CELL_PX // SAMPLE_PX
+    return stack[:, :, edge:-edge, edge:-edge]
+
+
+def _loss(atmosphere: Tensor, top: Tensor, surface: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
+    """(loss, mean absolute error): beta-NLL (Seitzer et al. 2022, beta 0.5) of the inverted
+    surface, a relative error, and the atmosphere itself as an auxiliary."""
+    found, sigma = (inner_pixels(stack) for stack in invert(atmosphere, top))
+    truth, seen = inner_pixels(surface), (inner_pixels(top) != 0).float()
+    error = (found - truth).clamp(-1, 1)
+    likelihood = (error.square() / (2 * sigma.square()) + sigma.log()) * sigma.detach()
+    relative = error.abs() / (truth + 0.1)
+    fit = ((3 * likelihood + 0.5 * relative) * seen).sum() / seen.sum().clamp(min=1)
+    cells = atmosphere[:, : 3 * BANDS, EDGE_CELLS:-EDGE_CELLS, EDGE_CELLS:-EDGE_CELLS]
+    apart = (cells - terms[:, :, None, None]).abs().mean(dim=(0, 2, 3))
+    auxiliary = 2 * apart[:BANDS].mean() + 0.3 * apart[BANDS:].mean()
+    return fit + auxiliary, ((error.abs() * seen).sum() / seen.sum().clamp(min=1)).detach()
+
+
+def train_surface(
+    patches: Sequence[Patch], shared: Path, recipe: SurfaceRecipe
+) -> tuple[SurfaceNetwork, dict[str, list[float]]]:
+    """The averaged weights after ``recipe.steps`` steps, and the bounds of the outputs."""
+    rng = np.random.default_rng(recipe.seed)
+    torch.manual_seed(recipe.seed)
+    sensors = simulation.read_sensors(shared)
+    low, high, prior = physical_bounds(rng, sensors)
+    network = SurfaceNetwork(low, high, prior, recipe.widths)
+    average = [p.detach().clone() for p in network.parameters()]
+    optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=0.15
+    )
+    shown = 0.0
+    for step in range(recipe.steps):
+        chosen = rng.integers(0, len(patches), recipe.batch)
+        pairs = [draw_pair(rng, patches[i], sensors, recipe.unknown_geometry_share) for i in chosen]
+        inputs, top, surface, terms = _batch(pairs)
+        loss, error = _loss(network(*inputs), top, surface, terms)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        optimizer.step()
+        schedule.step()
+        decay = min(recipe.average_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, parameter in zip(average, network.parameters(), strict=True):
+                mean.lerp_(parameter, 1 - decay)
+        shown += (float(error) - shown) * (0.02 if step > 50 else 1 / (step + 1))
+        if (step + 1) % 200 == 0:
+            print(f"surface step {step + 1}/{recipe.steps} mean error {shown:.4f}", file=sys.stderr)
+    with torch.no_grad():
+        for mean, parameter in zip(average, network.parameters(), strict=True):
+            parameter.copy_(mean)
+    return network.eval(), {"low": low, "high": high, "prior": prior}

@@ -1,0 +1,99 @@
+"""Make the networks again from the shared material.
+
+scene: cross-validates the recipe by place, then trains the network that ships on all places
+with the same recipe and number of steps. surface: trains on simulated pairs alone. Both are
+seeded; nothing is chosen by what is reported. Weights and a record go to OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tools import material
+from tools.networks import checkpoint
+from tools.networks.scene_evaluation import cross_validate
+from tools.networks.scene_training import SceneRecipe, train_scene
+from tools.networks.surface_evaluation import simulated_errors
+from tools.networks.surface_training import SurfaceRecipe, train_surface
+
+QUICK_SCENE_STEPS = 60
+QUICK_SURFACE_STEPS = 30
+QUICK_PAIRS = 8
+VALIDATION_PAIRS = 120
+
+
+def make_scene(shared: Path, out: Path, seed: int, *, quick: bool) -> None:
+    """Write scene.npz, scene.json and the networks of the folds."""
+    recipe = SceneRecipe(seed=seed)
+    if quick:
+        recipe = dataclasses.replace(recipe, steps=QUICK_SCENE_STEPS)
+    labelled = material.labelled_patches(shared)
+    clear = material.clear_patches(shared, "train")
+    crossed = cross_validate(labelled, clear, recipe, out)
+    network = train_scene(labelled, clear, recipe, "all places")
+    training = {
+        "summary": "Trained on all places of labels/dev and the clear patches of l1c/train with "
+        "synthetic clouds; scores are out-of-fold, cross-validated by place.",
+        "seed": seed,
+        "labelled_patches": len(labelled),
+        "clear_patches": len(clear),
+        "cross_validation": crossed,
+    }
+    record: dict[str, Any] = {"widths": list(recipe.widths), "training": training}
+    checkpoint.save(network, record, out, "scene")
+
+
+def make_surface(shared: Path, out: Path, seed: int, *, quick: bool) -> None:
+    """Write surface.npz and surface.json."""
+    recipe = SurfaceRecipe(seed=seed)
+    if quick:
+        recipe = dataclasses.replace(recipe, steps=QUICK_SURFACE_STEPS)
+    clear = material.clear_patches(shared, "train")
+    network, bounds = train_surface(clear, shared, recipe)
+    validation = material.clear_patches(shared, "val")
+    pairs = QUICK_PAIRS if quick else VALIDATION_PAIRS
+    training = {
+        "summary": "Trained on simulated pairs only: clear patches of l1c/train seen again through "
+        "random SMAC atmospheres. Real L1C/L2A pairs were never trained or selected on.",
+        "seed": seed,
+        "recipe": dataclasses.asdict(recipe),
+        "clear_patches": len(clear),
+        "simulated_validation": simulated_errors(network, validation, shared, pairs, seed + 1),
+    }
+    record = {"widths": list(recipe.widths), **bounds, "training": training}
+    checkpoint.save(network, record, out, "surface")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", choices=["scene", "surface"], help="which network to train")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
+    parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
+    parser.add_argument("--threads", type=int, default=1, help="threads (1; more change the last bits)")
+    parser.add_argument("--quick", action="store_true", help="a few steps, to try the path")
+    asked = parser.parse_args()
+    if not (asked.shared / "data" / "DATA.md").exists():
+        parser.error(f"{asked.shared}: no shared material (data/DATA.md) here; see --shared")
+    torch.set_num_threads(asked.threads)
+    torch.use_deterministic_algorithms(True)
+    begun = time.monotonic()
+    make = make_scene if asked.network == "scene" else make_surface
+    make(asked.shared, asked.out, asked.seed, quick=asked.quick)
+    print(f"train: {asked.network} done in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
