@@ -107,7 +107,7 @@ class SqliteProductStore:
             if begun != fingerprint:
                 raise StoreError(
                     f"{self._path}: strip {strip_id} was begun here with another configuration, model or "
-                    f"strip file ({begun[:12]}, now {fingerprint[:12]}); go on with those or use another --out"
+                    f"strip file ({begun[:8]}, now {fingerprint[:8]}); go on with those, or use another --out"
                 )
 
     def entries(self) -> Iterator[QueueEntry]:
