@@ -80,6 +80,12 @@ def encode_samples(samples: U8 | U16, codec: Codec) -> bytes:
     )
 
 
+def _whole_intervals(samples: int) -> int:
+    """What the decoder may write: CCSDS 121 fills up the last block, if need be the interval."""
+    interval = _AEC_BLOCK * _AEC_INTERVAL
+    return -(-samples // interval) * interval
+
+
 def decode_samples(coded: bytes, codec: Codec, bits: int, rows: int, cols: int) -> U8 | U16:
     """The plane (rows, cols) that `encode_samples` made into ``coded``; ``bits`` is 8 or 16.
 
@@ -96,8 +102,8 @@ def decode_samples(coded: bytes, codec: Codec, bits: int, rows: int, cols: int) 
                 flags=_AEC_FLAGS,
                 blocksize=_AEC_BLOCK,
                 rsi=_AEC_INTERVAL,
-                out=size_bytes,
-            )
+                out=_whole_intervals(rows * cols) * dtype.itemsize,
+            )[:size_bytes]
         elif codec is Codec.ZSTD:
             plain = imagecodecs.zstd_decode(coded, out=size_bytes)
         else:
@@ -105,6 +111,8 @@ def decode_samples(coded: bytes, codec: Codec, bits: int, rows: int, cols: int) 
     except (RuntimeError, ValueError) as error:
         raise ProductError(f"{codec.name} code of {rows} x {cols} samples is damaged: {error}") from error
     if len(plain) != size_bytes:
-        raise ProductError(f"{codec.name} code holds {len(plain)} bytes, not {rows} x {cols} samples")
+        raise ProductError(
+            f"{codec.name} code holds {len(plain)} bytes, not those of {rows} x {cols} samples"
+        )
     samples: U8 | U16 = np.frombuffer(plain, dtype=dtype).reshape(rows, cols)
     return samples

@@ -1,0 +1,1 @@
+"""Ground side: products as they came down, back to GeoTIFF, PNG and CSV."""
