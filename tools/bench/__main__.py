@@ -92,7 +92,8 @@ def run_table(wanted: argparse.Namespace) -> None:
     safe = None if wanted.no_jp2 else strips.safe_strip(wanted.folder, raw, tell)
     if not all((wanted.folder / file).exists() for file in FILES.values()):
         tell("quantizing DTACSNet's networks (once)")
-        run_python(["-m", "tools.bench.child", "write_int8", json.dumps({"folder": str(wanted.folder)})])
+        settings = json.dumps({"folder": str(wanted.folder.resolve())})
+        run_python(["-m", "tools.bench.child", "write_int8", settings], has_answer=False)
     campaign = Campaign(
         folder=wanted.folder.resolve(),
         config=wanted.config.resolve(),

@@ -30,8 +30,10 @@ class ChildError(RuntimeError):
     """A child ended with an error; the message holds the last lines of its stderr."""
 
 
-def run_python(arguments: Sequence[str]) -> ChildResult:
-    """Run ``python ARGUMENTS`` in the repository and wait; its stdout must be one JSON document.
+def run_python(arguments: Sequence[str], *, has_answer: bool = True) -> ChildResult:
+    """Run ``python ARGUMENTS`` in the repository and wait.
+
+    With ``has_answer`` its stdout must be one JSON document, else it is ignored.
 
     ``cpu_s`` and ``peak_bytes`` come from wait4(2): user and system time of the child and of
     what it waited for, and the child's largest resident set.
@@ -54,7 +56,7 @@ def run_python(arguments: Sequence[str]) -> ChildResult:
             last = complaints.read()[-2000:].decode(errors="replace").strip()
             raise ChildError(f"python {' '.join(arguments)} ended with {child.returncode}:\n{last}")
         return ChildResult(
-            answer=json.loads(answer.read() or b"{}"),
+            answer=json.loads(answer.read()) if has_answer else {},
             cpu_s=usage.ru_utime + usage.ru_stime,
             wall_s=wall_s,
             peak_bytes=usage.ru_maxrss * 1024,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from payload.drivers.raw_frames import FRAME_ROWS, FrameLayout
 from tools import mosaic
 from tools.bench.processes import run_python
 
@@ -14,9 +16,8 @@ SEED = 1
 def raw_strip(folder: Path, shared: Path, rows: int, columns: int, tell: Callable[[str], None]) -> Path:
     """The header of a raw mosaic of that size; of real patches where they are, else of made-up ones."""
     header = folder / f"mosaic_{rows}x{columns}.yaml"
-    if not header.exists():
+    if not _is_whole(header, rows, columns):
         tell(f"laying out {header.name} (once)")
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             clear, cloudy = mosaic.real_patches(shared)
         except FileNotFoundError:
@@ -26,10 +27,20 @@ def raw_strip(folder: Path, shared: Path, rows: int, columns: int, tell: Callabl
     return header
 
 
+def _is_whole(header: Path, rows: int, columns: int) -> bool:
+    """Whether an earlier run left the strip there and was not interrupted."""
+    stream = header.with_suffix(".raw")
+    wanted_bytes = -(-rows // FRAME_ROWS) * FrameLayout(columns).frame_bytes
+    return header.exists() and stream.exists() and stream.stat().st_size == wanted_bytes
+
+
 def safe_strip(folder: Path, raw: Path, tell: Callable[[str], None]) -> Path:
-    """The same strip as a SAFE with JP2 images."""
+    """The same strip as a SAFE with JPEG 2000 images."""
     safe = folder / (raw.stem + ".SAFE")
     if not safe.exists():
         tell(f"writing {safe.name} (once)")
-        run_python(["-m", "tools.write_safe", str(raw), "--out", str(safe)])
+        partial = safe.with_suffix(".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        run_python(["-m", "tools.write_safe", str(raw.resolve()), str(partial.resolve())], has_answer=False)
+        partial.rename(safe)
     return safe

@@ -27,7 +27,7 @@ def true_colour(scene: Scene) -> U8:
         part = scene.reflectance(row, row_end)[list(_TRUE_COLOUR)]
         shown = np.clip(part / PICTURE_FULL_SCALE_REFLECTANCE, 0, 1) ** PICTURE_GAMMA
         rows.append(np.moveaxis(shown * scene.has_data[row:row_end], 0, -1))
-    picture: U8 = np.rint(np.concatenate(rows) * 255).astype(np.uint8)
+    picture: U8 = np.ascontiguousarray(np.rint(np.concatenate(rows) * 255), dtype=np.uint8)
     return picture
 
 
