@@ -108,11 +108,13 @@ class DownlinkQueue:
 
     def offer(self, entries: Iterable[QueueEntry]) -> Offer:
         """The queue holds the best of what it had and ``entries``, within its capacity."""
+        newcomers = sorted(entries, key=_rank, reverse=True)
+        assert not any(e.entry_id in self._waiting or e.entry_id in self._taken for e in newcomers)
         evicted: list[QueueEntry] = []
         while self._ranks and self._is_over(0, 0):
             evicted.append(self._evict_worst())
         accepted, refused = [], []
-        for entry in sorted(entries, key=_rank, reverse=True):
+        for entry in newcomers:
             self.counters.offered.count(entry)
             victims = self._victims(entry)
             if victims is None:
@@ -158,8 +160,6 @@ class DownlinkQueue:
         self._wait(self._taken.pop(entry_id))
 
     def _wait(self, entry: QueueEntry) -> None:
-        assert entry.entry_id not in self._waiting, entry.entry_id
-        assert entry.entry_id not in self._taken, entry.entry_id
         rank = _rank(entry)
         self._ranks.insert(bisect_left(self._ranks, rank), rank)
         self._waiting[entry.entry_id] = entry

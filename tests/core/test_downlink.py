@@ -1,0 +1,241 @@
+"""Rules of `payload.core.downlink`, against a model that does everything the slow way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from payload.core.downlink import DownlinkQueue
+from payload.types import ProductKind, QueueEntry
+
+
+def entry(entry_id: int, size_bytes: int = 100, value: float = 10.0, created_utc_ns: int = 0) -> QueueEntry:
+    return QueueEntry(
+        entry_id, f"P{entry_id}", ProductKind.CLASSES, size_bytes, value, created_utc_ns, "why not"
+    )
+
+
+def density(of: QueueEntry) -> float:
+    return of.value / of.size_bytes
+
+
+# Few values of each, so that equal densities, ages and sizes are common.
+shapes = st.tuples(st.integers(1, 40), st.sampled_from([0.0, 1.0, 2.0, 6.0, 50.0]), st.integers(0, 2))
+
+
+def entries_of(rows: list[tuple[int, float, int]], first_id: int = 0) -> list[QueueEntry]:
+    return [entry(first_id + number, *row) for number, row in enumerate(rows)]
+
+
+def in_order(entries: list[QueueEntry]) -> list[QueueEntry]:
+    """Best first: value per byte, then oldest, then lowest id; said the slow way."""
+    return sorted(entries, key=lambda e: (-density(e), e.created_utc_ns, e.entry_id))
+
+
+class QueueAgainstModel(RuleBasedStateMachine):
+    """Lists, sorted anew each time, against the queue."""
+
+    @initialize(
+        capacity_bytes=st.integers(1, 200),
+        capacity_entries=st.integers(1, 12),
+        rows=st.lists(shapes, max_size=10),
+    )
+    def begin(self, capacity_bytes: int, capacity_entries: int, rows: list[tuple[int, float, int]]) -> None:
+        self.capacity = (capacity_bytes, capacity_entries)
+        self.waiting = entries_of(rows)
+        self.taken: list[QueueEntry] = []
+        self.gone: list[QueueEntry] = []
+        self.offered = list(self.waiting)
+        self.queue = DownlinkQueue(*self.capacity, self.waiting)
+
+    def fits(self, there: list[QueueEntry]) -> bool:
+        size = sum(e.size_bytes for e in there + self.taken)
+        return size <= self.capacity[0] and len(there) + len(self.taken) <= self.capacity[1]
+
+    @rule(rows=st.lists(shapes, max_size=4))
+    def offer(self, rows: list[tuple[int, float, int]]) -> None:
+        newcomers = entries_of(rows, len(self.offered))
+        self.offered += newcomers
+        evicted, accepted, refused = [], [], []
+        while self.waiting and not self.fits(self.waiting):
+            evicted.append(in_order(self.waiting)[-1])
+            self.waiting.remove(evicted[-1])
+        for newcomer in in_order(newcomers):
+            # Of those that rank below, the fewest of the lowest that make room.
+            ranked = in_order([*self.waiting, newcomer])
+            below = ranked[ranked.index(newcomer) + 1 :][::-1]
+            for victims in range(len(below) + 1):
+                kept = [e for e in self.waiting if e not in below[:victims]]
+                if self.fits([*kept, newcomer]):
+                    evicted += below[:victims]
+                    self.waiting = [*kept, newcomer]
+                    accepted.append(newcomer)
+                    break
+            else:
+                refused.append(newcomer)
+        found = self.queue.offer(newcomers)
+        assert list(found.accepted) == accepted
+        assert list(found.refused) == refused
+        assert list(found.evicted) == evicted
+        self.gone += evicted + refused
+        # After every offer the queue is within its capacity; what is taken cannot go.
+        assert self.fits(self.waiting) or not self.waiting
+
+    @rule(room=st.integers(0, 60))
+    def take(self, room: int) -> None:
+        fitting = [e for e in in_order(self.waiting) if e.size_bytes <= room]
+        assert self.queue.take(room) == (fitting[0] if fitting else None)
+        if fitting:
+            self.waiting.remove(fitting[0])
+            self.taken.append(fitting[0])
+
+    @rule(room=st.integers(0, 100))
+    def contact(self, room: int) -> None:
+        """A shrinking room, as in a contact: nothing that would fit is passed over."""
+        while True:
+            fitting = [e for e in in_order(self.waiting) if e.size_bytes <= room]
+            found = self.queue.take(room)
+            assert found == (fitting[0] if fitting else None)
+            if found is None:
+                return
+            self.waiting.remove(found)
+            self.taken.append(found)
+            room -= found.size_bytes
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.taken))
+        self.queue.acknowledge(chosen.entry_id)
+        self.taken.remove(chosen)
+        self.gone.append(chosen)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.taken))
+        self.queue.give_back(chosen.entry_id)
+        self.taken.remove(chosen)
+        self.waiting.append(chosen)
+
+    @invariant()
+    def the_order_is_total(self) -> None:
+        assert list(self.queue.waiting()) == in_order(self.waiting)
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        there = self.waiting + self.taken + self.gone
+        assert sorted(e.entry_id for e in there) == [e.entry_id for e in self.offered]
+        assert len(self.queue) == len(self.waiting) + len(self.taken)
+        assert self.queue.size_bytes == sum(e.size_bytes for e in self.waiting + self.taken)
+
+    @invariant()
+    def offered_is_accepted_and_refused_and_accepted_is_gone_or_there(self) -> None:
+        c = self.queue.counters
+        for unit in ("entries", "size_bytes"):
+            of = {name: getattr(getattr(c, name), unit) for name in c.__slots__}
+            there = len(self.queue) if unit == "entries" else self.queue.size_bytes
+            assert of["offered"] == of["accepted"] + of["refused"]
+            assert of["accepted"] == of["acknowledged"] + of["evicted"] + there
+        assert c.offered.size_bytes == sum(e.size_bytes for e in self.offered)
+
+
+QueueAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestQueueAgainstModel = QueueAgainstModel.TestCase
+
+
+def test_the_order_is_value_per_byte_then_oldest_then_lowest_entry_id() -> None:
+    entries = [
+        entry(1, 100, 10.0, 5),
+        entry(2, 10, 10.0, 9),  # ten times the value per byte
+        entry(3, 100, 10.0, 4),  # older than 1
+        entry(4, 200, 20.0, 4),  # as much per byte and as old as 3
+        entry(5, 1000, 50.0, 0),
+    ]
+    queue = DownlinkQueue(10_000, 10, entries)
+    assert [e.entry_id for e in queue.waiting()] == [2, 3, 4, 1, 5]
+
+
+@given(st.lists(shapes, max_size=30), st.randoms(use_true_random=False))
+def test_a_replay_in_another_order_of_arrival_goes_down_alike(rows: list, shuffle: object) -> None:
+    entries = entries_of(rows)
+    other = list(entries)
+    shuffle.shuffle(other)  # type: ignore[attr-defined]
+    assert list(DownlinkQueue(10**6, 100, entries).waiting()) == list(
+        DownlinkQueue(10**6, 100, other).waiting()
+    )
+
+
+def test_a_newcomer_that_cannot_have_enough_room_drives_nothing_out() -> None:
+    queue = DownlinkQueue(1000, 10, [entry(1, 600, 600.0), entry(2, 400, 4.0)])
+    offer = queue.offer([entry(3, 500, 100.0)])  # would need 1 to go, which ranks above it
+    assert [e.entry_id for e in offer.refused] == [3]
+    assert offer.evicted == ()
+    assert [e.entry_id for e in queue.waiting()] == [1, 2]
+
+
+def test_the_lowest_go_first_and_no_more_than_needed() -> None:
+    queue = DownlinkQueue(1000, 10, [entry(i, 250, float(i)) for i in range(1, 5)])
+    offer = queue.offer([entry(9, 400, 400.0)])
+    assert [e.entry_id for e in offer.evicted] == [1, 2]
+    assert [e.entry_id for e in queue.waiting()] == [9, 4, 3]
+
+
+def test_a_product_larger_than_the_whole_queue_is_refused() -> None:
+    queue = DownlinkQueue(1000, 10, [entry(1, 10, 0.0)])
+    assert [e.entry_id for e in queue.offer([entry(2, 1001, 1e9)]).refused] == [2]
+    assert len(queue) == 1
+
+
+def test_what_is_taken_is_never_evicted() -> None:
+    queue = DownlinkQueue(100, 1, [entry(1, 100, 1.0)])
+    assert queue.take(100) is not None
+    assert [e.entry_id for e in queue.offer([entry(2, 100, 1e6)]).refused] == [2]
+    queue.give_back(1)
+    assert [e.entry_id for e in queue.offer([entry(3, 100, 1e6)]).evicted] == [1]
+
+
+def test_a_queue_filled_beyond_its_capacity_from_outside_is_trimmed_by_the_next_offer() -> None:
+    queue = DownlinkQueue(250, 10, [entry(i, 100, float(i)) for i in range(1, 6)])
+    assert len(queue) == 5
+    assert [e.entry_id for e in queue.offer([]).evicted] == [1, 2, 3]
+    assert queue.size_bytes == 200
+
+
+def test_an_illegal_call_changes_nothing() -> None:
+    queue = DownlinkQueue(1000, 10, [entry(1), entry(2)])
+    queue.take(1000)
+    before = (list(queue.waiting()), queue.size_bytes, len(queue), str(queue.counters))
+    for call in (queue.acknowledge, queue.give_back):
+        for wrong in (2, 7):
+            with pytest.raises(AssertionError):
+                call(wrong)
+    with pytest.raises(AssertionError):
+        queue.offer([entry(2)])
+    assert (list(queue.waiting()), queue.size_bytes, len(queue), str(queue.counters)) == before
+
+
+def test_a_whole_contact_looks_at_each_entry_once() -> None:
+    """20 000 that never fit above 2 000 that do: looking at all each time would take 40 000 000 looks."""
+    looked = 0
+
+    class Watched(QueueEntry):
+        def __getattribute__(self, name: str) -> object:
+            nonlocal looked
+            looked += name == "size_bytes"
+            return super().__getattribute__(name)
+
+    def watched(entry_id: int, size_bytes: int, value: float) -> QueueEntry:
+        return Watched(entry_id, "P", ProductKind.CLASSES, size_bytes, value, 0, "")
+
+    large = [watched(i, 10_000, 1e6) for i in range(20_000)]
+    small = [watched(20_000 + i, 2, 1.0) for i in range(2_000)]
+    queue = DownlinkQueue(1 << 40, 1_000_000, large + small)
+    looked, room, taken = 0, 9_999, 0
+    while (found := queue.take(room)) is not None:
+        room -= 2
+        taken += found.entry_id >= 20_000
+    assert taken == 2_000
+    assert looked <= len(large) + len(small)
