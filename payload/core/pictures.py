@@ -83,7 +83,8 @@ def _reduce(band: U16, pitch: int) -> NDArray[np.float64]:
     # Rows first, in whole rows: four times as fast as np.add.reduceat.
     along = band.reshape(high, pitch, -1).sum(axis=1, dtype=np.uint32)
     both = along.reshape(high, wide, pitch).sum(axis=2, dtype=np.uint32)
-    return both / np.outer(_spans(rows, pitch), _spans(columns, pitch))
+    means: NDArray[np.float64] = both / np.outer(_spans(rows, pitch), _spans(columns, pitch))
+    return means
 
 
 def _spans(size: int, pitch: int) -> NDArray[np.int64]:
