@@ -16,9 +16,11 @@ import numpy as np
 
 from payload.types import Grid, Task
 from tools import material
-from tools.networks import checkpoint, export, footprint, model_folder
+from tools.networks import checkpoint, export, footprint, model_folder, scores
 from tools.networks.card import write_card
-from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID
+from tools.networks.folds import FOLDS, fold_of_place, inside
+from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID, Runner
+from tools.networks.scene_evaluation import fold_folder, score_patches
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.surface_network import CELL_PX, SurfaceNetwork
 
@@ -55,22 +57,41 @@ def load_network(folder: Path, task: Task) -> SceneNetwork | SurfaceNetwork:
     return network
 
 
-def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
-    """Write the model folder of one task."""
-    folder = models / model_folder.FOLDER_OF_TASK[task]
+def quantize_task(task: Task, trained: Path, folder: Path, feeds: list[export.Feed]) -> list[Path]:
+    """Write fp32.onnx and the INT8 files of a trained network into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx_path = folder / "fp32.onnx"
     export.export_onnx(load_network(trained, task), onnx_path)
-    feeds = calibration_feeds(material.all_patches(shared, "train"), with_geometry=task is Task.SURFACE)
     float_part = export.FLOAT_PART if task is Task.SURFACE else ()
     model = export.read_codes(export.quantize(onnx_path, feeds, float_part))
     if task is Task.SCENE:
         model = export.answer_scores(model)
-    files = export.save(model, folder)
-    record = checkpoint.load_record(trained, task.value)
+    return export.save(model, folder)
+
+
+def score_folds(trained: Path, shared: Path, feeds: list[export.Feed]) -> dict[str, dict[str, float]]:
+    """Out-of-fold scores of the networks of the folds, quantized as the shipped one is."""
+    labelled = material.labelled_patches(shared)
+    folds = fold_of_place(labelled)
+    total = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
+    for fold in range(FOLDS):
+        folder = fold_folder(trained, fold)
+        xml = quantize_task(Task.SCENE, folder, folder, feeds)[0]
+        total += score_patches(Runner(xml), inside(labelled, folds, fold))
+    return scores.class_scores(total)
+
+
+def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
+    """Write the model folder of one task."""
+    folder = models / model_folder.FOLDER_OF_TASK[task]
+    feeds = calibration_feeds(material.all_patches(shared, "train"), with_geometry=task is Task.SURFACE)
+    files = quantize_task(task, trained, folder, feeds)
+    training = checkpoint.load_record(trained, task.value)["training"]
+    if task is Task.SCENE and fold_folder(trained, 0).exists():
+        training["cross_validation"]["int8"] = score_folds(trained, shared, feeds)
     cell_px = CELL_PX if task is Task.SURFACE else None
     host_line = footprint.measure_line(files[0])
-    content = model_folder.manifest(task, files, host_line, record["training"], cell_px)
+    content = model_folder.manifest(task, files, host_line, training, cell_px)
     model_folder.write_manifest(content, folder)
     write_card(task, content, folder)
     return folder

@@ -9,9 +9,10 @@
                \\ 2x2 stride 2          / 2x2 transposed
     1/16        3x3 -> 3x3
 
-Every change of resolution is a 2 x 2 patch, so nothing leaks across blocks: a pixel sees
-4 + 8 + 16 + 16 + 8 + 4 + 4 = 60 px beyond its own 16 px block, whose own pixels are at
-most 15 px away; on the quarter-resolution pixel that is at most 60 + 12 = 72 px in all.
+Every change of resolution is a 2 x 2 patch, so nothing leaks across blocks. Convolutions
+reach 4 + 8 + 16 + 16 + 8 + 4 + 4 = 60 px, whole 16 px blocks round that up: seen from the
+edge of an inner, which windows place 72 px plus a multiple of 48 px from their own edge,
+nothing farther than 72 px away matters.
 Only operators that a Myriad X compiler accepts are used.
 """
 
@@ -25,7 +26,7 @@ from torch.nn import functional
 
 CLASSES = 4
 RECEPTIVE_PX = 72
-"""No pixel farther away than this, in rows or columns, changes an output pixel."""
+"""No pixel farther than this from the edge of an inner changes a pixel of the inner."""
 
 STEM_PX = 4
 CODES_PER_UNIT = 255.0

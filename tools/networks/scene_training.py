@@ -67,12 +67,12 @@ def _jitter(rng: np.random.Generator, grids: Grids) -> Grids:
     noise = rng.uniform(0, 0.003)
     changed = {}
     for grid, plane in grids.items():
-        band_gain = gain * np.exp(rng.normal(0, 0.025, len(plane)))
-        offset = rng.normal(0, 1, len(plane)) * OFFSET_DEVIATION[grid]
+        band_gain = np.float32(gain * np.exp(rng.normal(0, 0.025, len(plane))))
+        offset = np.float32(rng.normal(0, 1, len(plane)) * OFFSET_DEVIATION[grid])
         moved = plane * band_gain[:, None, None] + offset[:, None, None]
-        grain = noise * (0.1 if grid is Grid.R60M else 1.0)
+        grain = np.float32(noise * (0.1 if grid is Grid.R60M else 1.0))
         moved = moved + grain * rng.standard_normal(plane.shape, np.float32)
-        changed[grid] = np.where(plane != 0, np.maximum(moved, 1e-5), 0).astype(np.float32)
+        changed[grid] = np.where(plane != 0, np.maximum(moved, np.float32(1e-5)), np.float32(0))
     return changed
 
 
