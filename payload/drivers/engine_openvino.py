@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import openvino as ov
 
+from payload.drivers.openvino_lean import ov
 from payload.errors import EngineLostError, EngineOutputError
 from payload.types import F32, U8, EngineName, Grid, Inference, Precision, Target, Task, Tile, TileGrid
 
