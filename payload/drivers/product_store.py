@@ -281,8 +281,10 @@ class SqliteProductStore:
             raise StoreError(f"{self._path}: damaged at {columns[:2]}: {error}; use another --out") from error
 
     def _counter(self, name: str) -> int:
-        (value,) = self._run("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
-        return int(value)
+        row = self._run("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise StoreError(f"{self._path}: damaged: no counter {name}; use another --out")
+        return int(row[0])
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         assert self._db is not None, "the store is closed"

@@ -1,0 +1,149 @@
+"""The contact walk on a real store, a real folder, and links that break."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.contact import run_contact
+from payload.core.downlink import DownlinkQueue
+from payload.drivers.link import FolderLink
+from payload.drivers.product_store import SqliteProductStore
+from payload.errors import LinkError
+from payload.types import Contact, Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
+
+STRIP = "S2A_TEST"
+
+
+def contact(capacity_bytes: int) -> Contact:
+    return Contact(0, 1.0, 8.0 * capacity_bytes)
+
+
+def filled(path: Path, sizes: list[int]) -> SqliteProductStore:
+    """A store with one tile of products of the given sizes, the first worth the most per byte."""
+    store = SqliteProductStore(path)
+    pairs = []
+    for number, size in enumerate(sizes):
+        body = np.random.default_rng(number).bytes(size)
+        kind, value = ProductKind.CLASSES, float(size * (len(sizes) - number))
+        product = Product(f"P{number}", STRIP, kind, 0, Window(0, 0, 1, 1), value, "why", 7, body)
+        entry = QueueEntry(store.next_entry_id(), product.product_id, kind, size, value, 7, "why")
+        pairs.append((entry, product))
+    stats = SceneStats(1, 0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    thumbnail = np.zeros((7, 1, 1), np.uint8)
+    store.commit_tile(TileRecord(STRIP, 0, Window(0, 0, 1, 1), stats, {}, {}, {}, thumbnail), pairs, [])
+    return store
+
+
+def queue_of(store: SqliteProductStore) -> DownlinkQueue:
+    return DownlinkQueue(1 << 30, 10_000, store.entries())
+
+
+class BreakingLink:
+    """Implements `ports.Link`: takes ``good`` products, then the contact is gone."""
+
+    def __init__(self, good: int) -> None:
+        self.good = good
+        self.sent: dict[str, bytes] = {}
+
+    def send(self, name: str, body: bytes) -> bool:
+        if len(self.sent) == self.good:
+            raise LinkError("no carrier")
+        self.sent[name] = body
+        return True
+
+
+class PickyLink:
+    """Implements `ports.Link`: refuses the products of the given names."""
+
+    def __init__(self, refused: set[str]) -> None:
+        self.refused = refused
+        self.sent: dict[str, bytes] = {}
+
+    def send(self, name: str, body: bytes) -> bool:
+        if name in self.refused:
+            return False
+        self.sent[name] = body
+        return True
+
+
+def test_the_best_that_fits_goes_down_and_leaves_the_queue(tmp_path: Path) -> None:
+    store = filled(tmp_path / "q", [100, 300, 50, 200])
+    queue = queue_of(store)
+    room = contact(320)
+    report = run_contact(store, queue, FolderLink(tmp_path / "ground", room), room)
+    assert report.sent == ("P0", "P2")  # P1 no longer fits, P3 neither
+    assert (report.sent_bytes, report.idle_bytes, report.broken) == (150, 170, "")
+    assert (report.waiting_entries, report.waiting_bytes) == (2, 500)
+    assert [e.product_id for e in store.entries()] == ["P1", "P3"]
+    assert sorted(p.name for p in (tmp_path / "ground").iterdir()) == ["P0.skp", "P2.skp"]
+    for number, size in ((0, 100), (2, 50)):
+        body = (tmp_path / "ground" / f"P{number}.skp").read_bytes()
+        assert body == np.random.default_rng(number).bytes(size)
+    store.close()
+
+
+@given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=12), capacity=st.integers(300, 700))
+@settings(max_examples=15, deadline=None)
+def test_the_next_contact_goes_on_where_the_last_one_stopped(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], capacity: int
+) -> None:
+    folder = tmp_path_factory.mktemp("contact")
+    filled(folder / "q", sizes).close()
+    sent: list[str] = []
+    room = contact(capacity)
+    while True:
+        store = SqliteProductStore(folder / "q")  # every contact is a new process
+        report = run_contact(store, queue_of(store), FolderLink(folder / "ground", room), room)
+        sent += report.sent
+        counters = store.counters()
+        store.close()
+        assert report.sent_bytes + report.idle_bytes == capacity
+        if not report.sent:
+            break
+    assert sorted(sent) == sorted(f"P{i}" for i in range(len(sizes)))
+    assert (counters.acknowledged_entries, counters.acknowledged_bytes) == (len(sizes), sum(sizes))
+
+
+def test_what_was_not_acknowledged_when_the_contact_broke_off_waits_again(tmp_path: Path) -> None:
+    store = filled(tmp_path / "q", [100, 200, 300])
+    queue = queue_of(store)
+    report = run_contact(store, queue, BreakingLink(good=1), contact(1000))
+    assert (report.sent, report.broken) == (("P0",), "no carrier")
+    assert [e.product_id for e in store.entries()] == ["P1", "P2"]
+    assert [e.product_id for e in queue.waiting()] == ["P1", "P2"]
+    report = run_contact(store, queue, BreakingLink(good=9), contact(1000))
+    assert (report.sent, report.waiting_entries) == (("P1", "P2"), 0)
+    store.close()
+
+
+def test_a_refused_product_waits_again_and_the_contact_goes_on(tmp_path: Path) -> None:
+    store = filled(tmp_path / "q", [100, 200, 300])
+    queue = queue_of(store)
+    report = run_contact(store, queue, PickyLink({"P0"}), contact(1000))
+    assert (report.refused, report.sent) == (("P0",), ("P1", "P2"))
+    assert [e.product_id for e in store.entries()] == ["P0"]
+    assert [e.product_id for e in queue.waiting()] == ["P0"]
+    store.close()
+
+
+def test_a_product_whose_acknowledgement_was_lost_is_sent_again_as_the_same_file(tmp_path: Path) -> None:
+    store = filled(tmp_path / "q", [100, 200])
+    room = contact(100)
+    # Down, but the power went before the store heard of it.
+    FolderLink(tmp_path / "ground", room).send("P0", store.body(1))
+    report = run_contact(store, queue_of(store), FolderLink(tmp_path / "ground", room), room)
+    assert report.sent == ("P0",)
+    assert [p.name for p in (tmp_path / "ground").iterdir()] == ["P0.skp"]
+    store.close()
+
+
+def test_an_empty_queue_leaves_the_contact_idle(tmp_path: Path) -> None:
+    store = SqliteProductStore(tmp_path / "q")
+    report = run_contact(store, queue_of(store), BreakingLink(good=0), contact(1000))
+    assert (report.sent, report.idle_bytes, report.waiting_entries, report.broken) == ((), 1000, 0, "")
+    store.close()
