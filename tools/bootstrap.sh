@@ -48,7 +48,7 @@ make_environment() {
     done
     [ -n "$tried" ] || fail "no Python >= 3.10 among: $candidates. Install one (Debian, Ubuntu:" \
         "apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3 ..."
-    fail "$tried can make no environment with a pip in it. Install python3-venv or python3-pip" \
+    fail "no environment with a pip in it could be made with:$tried. Install python3-venv or python3-pip" \
         "(Debian, Ubuntu: apt install python3-venv); if pip said above that it cannot fetch," \
         "see its configuration (python3 -m pip config list)."
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from types import NoneType
@@ -166,6 +166,15 @@ class Walk:
         if None not in values and len(set(values)) != len(values):
             self.fault(line, key, "an entry stands twice")
         return values
+
+
+def rules_of(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of dataclass ``kind``, sections entered, and what it may hold."""
+    for name, hint in _keys_of(kind).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            yield from rules_of(hint, f"{prefix}{name}.")
+        else:
+            yield prefix + name, _allowed(_present(hint))
 
 
 def _keys_of(kind: type[Any]) -> dict[str, Any]:
