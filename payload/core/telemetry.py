@@ -68,7 +68,6 @@ EVENTS = (
         203, "tile_unclassified", _MEDIUM, 16, ("tile", "reason"), "No usable answer; the tile is left out."
     ),
     Event(301, "engine_lost", _HIGH, 8, ("reason",), "The device is gone; its tiles are not done."),
-    Event(302, "engine_output_bad", _MEDIUM, 16, ("tile", "task", "reason"), "An answer cannot be right."),
     Event(
         401, "product_evicted", _LOW, 16, ("product_id", "size_bytes", "value"), "Worth less per byte; gone."
     ),
@@ -93,19 +92,17 @@ CHANNELS = (
     Channel(5, "tiles_no_data", "tiles", int, False, "tiles without a valid pixel"),
     Channel(6, "tiles_without_surface", "tiles", int, False, "tiles too cloudy for a correction"),
     Channel(7, "tiles_unclassified", "tiles", int, False, "tiles without a usable answer"),
-    Channel(8, "tile_rate_hz", "Hz", float, True, "tiles committed per second of this run"),
-    Channel(9, "resident_bytes", "bytes", int, True, "resident memory of the process tree, measured"),
-    Channel(10, "peak_bytes", "bytes", int, True, "highest resident memory so far, measured"),
-    Channel(11, "planned_bytes", "bytes", int, False, "the memory plan's total"),
-    Channel(12, "budget_bytes", "bytes", int, False, "what the process tree may take"),
-    Channel(13, "cpu_s", "s", float, False, "processor time of the process tree"),
-    Channel(14, "queue_bytes", "bytes", int, True, "products waiting for the ground"),
-    Channel(15, "queue_entries", "products", int, True, "products waiting for the ground"),
-    Channel(16, "queued_bytes", "bytes", int, False, "products that entered the queue in this run"),
-    Channel(17, "evicted_products", "products", int, False, "products that lost their place in the queue"),
-    Channel(18, "evicted_bytes", "bytes", int, False, "what the evicted products held"),
-    Channel(19, "sent_products", "products", int, False, "products acknowledged in this pass"),
-    Channel(20, "sent_bytes", "bytes", int, False, "what the acknowledged products held"),
+    Channel(8, "resident_bytes", "bytes", int, True, "resident memory of the process tree, measured"),
+    Channel(9, "peak_bytes", "bytes", int, True, "highest resident memory so far, measured"),
+    Channel(10, "planned_bytes", "bytes", int, False, "the memory plan's total"),
+    Channel(11, "budget_bytes", "bytes", int, False, "what the process tree may take"),
+    Channel(12, "cpu_s", "s", float, False, "processor time of the process tree"),
+    Channel(13, "queue_bytes", "bytes", int, True, "products waiting for the ground"),
+    Channel(14, "queue_entries", "products", int, True, "products waiting for the ground"),
+    Channel(15, "evicted_products", "products", int, False, "products that lost their place in the queue"),
+    Channel(16, "evicted_bytes", "bytes", int, False, "what the evicted products held"),
+    Channel(17, "sent_products", "products", int, False, "products acknowledged in this pass"),
+    Channel(18, "sent_bytes", "bytes", int, False, "what the acknowledged products held"),
 )
 
 
