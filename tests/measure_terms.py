@@ -1,0 +1,106 @@
+"""The measuring child of test_memory_measured: builds one term of the plan after the other.
+
+Prints the growth of resident memory (VmHWM after, less VmRSS before) of each, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import payload.__main__  # noqa: F401  # the interpreter term is what this brings in
+from payload.assembly import load_board, load_models, open_source
+from payload.commands import _network
+from payload.core.downlink import DownlinkQueue
+from payload.core.making import ProductMaker
+from payload.core.radiometry import code_table
+from payload.core.scene import classify
+from payload.core.scheduler import Scheduler
+from payload.core.surface import sigma_counts, surface_counts
+from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.product_store import SqliteProductStore
+from payload.types import Grid, ProductKind, QueueEntry, Task, TileGrid
+
+MEASURED: dict[str, int] = {}
+
+
+def status_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(field)
+
+
+@contextmanager
+def term(name: str) -> Iterator[None]:
+    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again at VmRSS
+    before = status_bytes("VmRSS")
+    yield
+    MEASURED[name] = MEASURED.get(name, 0) + max(0, status_bytes("VmHWM") - before)
+
+
+def main() -> None:
+    strip, config_path, out = sys.argv[1:]
+    config = load_board(Path(config_path), None)
+    models, tiles = load_models(config)
+    networks = [_network(task, model) for task, model in models.items()]
+    smallest = TileGrid(48, 48, tiles.halo_px)
+    warm = OpenVinoEngine(networks[:1], smallest, 1, config.engine.threads)
+    source = open_source(strip, config)
+    code_table()
+    MEASURED["interpreter"] = status_bytes("VmHWM")
+
+    with term("rows"):
+        scheduler = Scheduler(source.info, tiles, 1, config.strip.block_rows_px)
+        for samples in scheduler._buffer.values():
+            samples[...] = 1
+    with term("block in transit"):
+        while rows := scheduler.rows_wanted:
+            scheduler.feed(source.read(rows))
+    with term("tile slots"):
+        tile = scheduler.next_tile()
+    assert tile is not None
+    with term("engines"):
+        engine = OpenVinoEngine(networks, tiles, 1, config.engine.threads)
+        engine.submit(Task.SCENE, tile)
+        scores = engine.collect(60)
+        assert scores is not None
+        classes, stats = classify(scores.output[:, 72:-72, 72:-72][:, : tile.inner.rows], tile.valid)
+        engine.submit(Task.SURFACE, tile)
+        air = engine.collect(60)
+        assert air is not None
+    with term("products"):
+        maker = ProductMaker(source.info, config, dict.fromkeys(Task, "0" * 64))
+        counts = {grid: scheduler.counts(tile, grid) for grid in Grid}
+        made = maker.scene_products(tile, stats, classes, counts)
+        for grid in Grid:
+            reflectance = surface_counts(counts[grid], air.output, grid, tiles)
+            sigma = sigma_counts(air.output, grid, tiles, tile.inner)
+            made.append(maker.surface_product(tile, stats, grid, reflectance, sigma))
+    with term("queue"):
+        store = SqliteProductStore(Path(out))
+        entries = [
+            QueueEntry(
+                n,
+                f"{source.info.strip_id}.{n:05d}.surface_10m",
+                ProductKind.CLASSES,
+                1000,
+                n / 7,
+                1_700_000_000_000_000_000 + n,
+                "surface_10m: valid 0.281 x clear 0.266 = 2.479",
+            )
+            for n in range(1, config.queue.capacity_entries + 1)
+        ]
+        queue = DownlinkQueue(1 << 40, config.queue.capacity_entries, entries)
+        assert len(queue) == config.queue.capacity_entries
+        store.close()
+    engine.close()
+    warm.close()
+    print(json.dumps(MEASURED))
+
+
+if __name__ == "__main__":
+    main()
