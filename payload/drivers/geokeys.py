@@ -17,7 +17,7 @@ TIFF_ERRORS = (
     OSError,
     RuntimeError,
     struct.error,
-    OverflowError,
+    ArithmeticError,
 )
 """What tifffile and its codecs raise on damaged files; tifffile's own error is a ValueError."""
 

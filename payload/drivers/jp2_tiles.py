@@ -32,6 +32,9 @@ from payload.errors import StripError
 from payload.types import U16
 
 SIDE_MAX_PX = 100_000
+TILE_MAX_PX = 1 << 27
+"""A 10 m band of Sentinel-2 as one tile has 2 ** 26.8; anything above is damage."""
+
 DECODED_BYTES_PER_PX = 10
 """OpenJPEG 2.5 per pixel of the tile, measured: samples as int32 twice, the uint16 result, and
 its bookkeeping; the codestream itself (at most 2 bytes a pixel) comes on top."""
@@ -223,6 +226,8 @@ class Jp2Tiles:
             raise self._refuse(f"{(depth & 0x7F) + 1} bits a pixel; at most 16 are understood")
         self.rows, self.columns = rows, columns
         self.tile_rows, self.tile_columns = min(tile_rows, rows), min(tile_columns, columns)
+        if self.tile_rows * self.tile_columns > TILE_MAX_PX:
+            raise self._refuse(f"impossible tiles: {self.tile_rows} x {self.tile_columns} pixels")
         self._tile_size = (tile_columns, tile_rows)
 
     def _check_coding(self, segment: bytes) -> None:

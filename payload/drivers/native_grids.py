@@ -12,6 +12,8 @@ import numpy as np
 
 from payload.types import BANDS_OF_GRID, NO_DATA_COUNTS, U16, Band, Grid
 
+_ARRAYS_BYTES = 4096
+
 GRID_OF_BAND = {band: grid for grid, bands in BANDS_OF_GRID.items() for band in bands}
 
 
@@ -40,7 +42,8 @@ def average_blocks(fine: U16, pitch: int, out: U16) -> None:
 def averaging_bytes(rows: int, columns: int) -> int:
     """Most memory that `average_blocks` takes for (rows, columns) at any pitch above 1."""
     coarse = -(-rows // Grid.R20M) * -(-columns // Grid.R20M)
-    return 5 * coarse * np.dtype(np.uint32).itemsize  # total, valid and three terms of the mean
+    terms = 5 * coarse * np.dtype(np.uint32).itemsize  # total, valid and three terms of the mean
+    return terms + _ARRAYS_BYTES
 
 
 def empty_dn(rows: int, columns: int) -> dict[Grid, U16]:

@@ -162,13 +162,20 @@ class FrameReader:
     def _search(self, start: int, is_reported: bool = True) -> None:
         """Drops what lies before the next sync word at or after ``start``."""
         found = self._frame.find(SYNC, start, self._filled)
-        if found < 0:  # the buffer may end in the beginning of one
-            found = max(self._filled - len(SYNC) + 1, start)
+        if found < 0:
+            found = max(self._filled - self._begun_sync_bytes(), start)
         left = self._filled - found
         self._view[:left] = self._view[found : self._filled]
         self._filled = left
         self._useless += found
         self._searched += found if is_reported else 0
+
+    def _begun_sync_bytes(self) -> int:
+        """How many of the last bytes may be the beginning of a sync word."""
+        for count in range(len(SYNC) - 1, 0, -1):
+            if self._frame.endswith(SYNC[:count], 0, self._filled):
+                return count
+        return 0
 
     def _report_search(self) -> None:
         if self._searched:

@@ -8,6 +8,7 @@ what the picture does not (`strip_header.Sidecar`).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -20,6 +21,7 @@ from payload.types import U16, Band
 
 _CONTIGUOUS = 1
 _SAMPLE_BYTES = 2
+_SIDE_MAX_PX = 100_000
 _SEGMENT_BYTES = 128
 """Offset and length of a segment as Python numbers in two tuples."""
 
@@ -32,13 +34,13 @@ def open_geotiff(path: Path, scratch: Path) -> TiledStrip:
     """
     sidecar = read_sidecar(path.with_suffix(".yaml"))
     try:
-        tiff = tifffile.TiffFile(path)
-    except TIFF_ERRORS as error:
-        raise StripError(f"{path}: not a readable TIFF ({error}): fetch the file again") from error
+        file = path.open("rb")
+    except OSError as error:
+        raise StripError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        page = tiff.pages.first
+        page = tifffile.TiffFile(file).pages.first
         georeference, ground_sample_m = georeference_of(page)
-        images = _images(path, tiff, page)
+        images = _images(path, file, page)
         first = images[0].image
         info = picture_info(
             sidecar,
@@ -50,14 +52,14 @@ def open_geotiff(path: Path, scratch: Path) -> TiledStrip:
         )
         return TiledStrip(info, images, is_native=False, scratch=scratch)
     except StripError:
-        tiff.close()
+        file.close()
         raise
     except TIFF_ERRORS as error:
-        tiff.close()
+        file.close()
         raise StripError(f"{path}: damaged TIFF ({error}): fetch the file again") from error
 
 
-def _images(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> list[BandImage]:
+def _images(path: Path, file: BinaryIO, page: tifffile.TiffPage) -> list[BandImage]:
     """One image with all bands, or one per band, as the file keeps them."""
     bands = tuple(Band)
     if page.samplesperpixel != len(bands):
@@ -67,12 +69,13 @@ def _images(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> lis
         )
     if page.dtype != np.dtype(np.uint16):
         raise StripError(f"{path}: samples are {page.dtype}; a strip needs uint16")
-    if not page.imagelength or not page.imagewidth or page.imagedepth != 1:
-        raise StripError(f"{path}: holds no picture: fetch the file again")
+    size = (page.imagelength, page.imagewidth)
+    if not 0 < min(size) <= max(size) <= _SIDE_MAX_PX or page.imagedepth != 1:
+        raise StripError(f"{path}: impossible size: {size[0]} x {size[1]} pixels: fetch the file again")
     if page.planarconfig == _CONTIGUOUS:
-        return [BandImage(path.name, bands, TiffTiles(tiff, page, len(bands), 0))]
+        return [BandImage(path.name, bands, TiffTiles(file, page, len(bands), 0))]
     return [
-        BandImage(f"{band.value} ({path.name})", (band,), TiffTiles(tiff, page, 1, number))
+        BandImage(f"{band.value} ({path.name})", (band,), TiffTiles(file, page, 1, number))
         for number, band in enumerate(bands)
     ]
 
@@ -80,13 +83,13 @@ def _images(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> lis
 class TiffTiles:
     """A `TiledImage`: planes of a TIFF page that lie in the same segments."""
 
-    def __init__(self, tiff: tifffile.TiffFile, page: tifffile.TiffPage, planes: int, plane: int) -> None:
+    def __init__(self, file: BinaryIO, page: tifffile.TiffPage, planes: int, plane: int) -> None:
         """``planes`` planes from number ``plane`` on, as many as a segment of ``page`` holds."""
         self.planes = planes
         self.rows, self.columns = int(page.imagelength), int(page.imagewidth)
         tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, self.columns)
         self.tile_rows, self.tile_columns = min(int(tile[0]), self.rows), min(int(tile[1]), self.columns)
-        self._tiff = tiff
+        self._file = file
         self._page = page
         self._across = -(-self.columns // self.tile_columns)
         self._first = plane * self._across * -(-self.rows // self.tile_rows)
@@ -120,14 +123,14 @@ class TiffTiles:
         return np.where(tile == nodata, np.uint16(0), tile) if nodata else tile
 
     def close(self) -> None:
-        self._tiff.close()
+        self._file.close()
 
     def _coded(self, start: int, count: int) -> bytes:
         """The bytes of a segment; no more than a segment can have, whatever the file says."""
         if count > 2 * self._segment_bytes + 1024:
             raise ValueError(f"{count} bytes for {self._segment_bytes} bytes of pixels")
-        self._tiff.filehandle.seek(start)
-        coded: bytes = self._tiff.filehandle.read(count)
+        self._file.seek(start)
+        coded = self._file.read(count)
         if len(coded) != count:
             raise ValueError("cut off: the file ends in it")
         return coded

@@ -1,0 +1,151 @@
+"""Opening a strip, whatever it is kept in, and writing one in another form."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from payload.drivers.native_grids import plane_of
+from payload.drivers.strip_header import Sidecar, ascii_id, picture_info, read_sidecar
+from payload.drivers.strip_raw import RawStrip
+from payload.drivers.strip_tiled import TiledStrip
+from payload.drivers.strips import open_strip
+from payload.errors import StripError
+from payload.types import U16, Band, Grid
+from tests.drivers.strip_material import (
+    assert_equal,
+    read_all,
+    write_geotiff,
+    write_raw_strip,
+    write_safe_strip,
+)
+from tools import write_raw as raw_tool
+from tools import write_safe as safe_tool
+
+TILE_PX = (64, 64, 32)
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def stack_of(dn: dict[Grid, U16]) -> U16:
+    """All bands on the 10 m grid by repetition: averaging gives ``dn`` back."""
+    rows, columns = dn[Grid.R10M].shape[1:]
+    planes = []
+    for band in Band:
+        plane = plane_of(dn, band)
+        pitch = -(-rows // plane.shape[0])
+        planes.append(plane.repeat(pitch, 0).repeat(pitch, 1)[:rows, :columns])
+    return np.stack(planes)
+
+
+def test_the_driver_is_chosen_by_what_is_there(tmp_path: Path) -> None:
+    header, dn = write_raw_strip(tmp_path, 36, 48)
+    write_safe_strip(tmp_path / "a.SAFE", 36, 48, TILE_PX)
+    images = next((tmp_path / "a.SAFE").rglob("IMG_DATA"))
+    bare = tmp_path / "bare"
+    shutil.copytree(images, bare)
+    picture = tmp_path / "picture.tif"
+    write_geotiff(picture, stack_of(dn), False)
+    renamed = tmp_path / "no ending"
+    shutil.copy(picture, renamed)
+    kinds = {
+        header: RawStrip,
+        tmp_path / "a.SAFE": TiledStrip,
+        tmp_path / "a.SAFE" / "MTD_MSIL1C.xml": TiledStrip,
+        bare: TiledStrip,
+        picture: TiledStrip,
+        renamed: TiledStrip,
+    }
+    for path, kind in kinds.items():
+        strip = open_strip(path, tmp_path)
+        assert type(strip) is kind
+        assert strip.planned_bytes > 0
+        found, faults = read_all(strip)
+        strip.close()
+        assert not faults
+        assert_equal(found, dn)
+
+
+@pytest.mark.parametrize("name", ["text.txt", "empty", "folder", "nothing", "text.txt/below", "a.xml"])
+def test_what_is_not_a_strip_is_refused_as_that(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.txt").write_text("a text")
+    (tmp_path / "a.xml").write_text("<a/>")
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StripError) as refused:
+        open_strip(tmp_path / name, tmp_path)
+    assert str(tmp_path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "not a" in str(refused.value)
+
+
+def test_a_sidecar_goes_before_what_the_pictures_say(tmp_path: Path) -> None:
+    told = tmp_path / "told.yaml"
+    told.write_text("line_period_s: 0.5\ngeoreference: {epsg: 32719, easting_m: 1.5, northing_m: -2}\n")
+    sidecar = read_sidecar(told)
+    info = picture_info(
+        sidecar, strip_id="a name", rows=6, columns=6, georeference=None, ground_sample_m=None
+    )
+    assert (info.line_period_s, info.strip_id, info.ground_sample_m) == (0.5, "a_name", 10.0)
+    assert info.georeference is not None
+    assert (info.georeference.epsg, info.georeference.northing_m) == (32719, -2.0)
+    assert read_sidecar(tmp_path / "absent.yaml") == Sidecar(*[None] * 7)
+    assert (ascii_id("é" * 80), ascii_id("")) == ("_" * 64, "strip")
+    told.write_text("strip_id: é\n")
+    with pytest.raises(StripError, match="printable ASCII"):
+        read_sidecar(told)
+
+
+def run_tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"tools.{name}", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+
+
+def test_a_strip_goes_from_raw_to_safe_and_back_unchanged(tmp_path: Path) -> None:
+    header, dn = write_raw_strip(tmp_path, 150, 140)
+    product = tmp_path / "a.SAFE"
+    written = run_tool("write_safe", header, product, "--tile-px", "64", "48", "32", "--scratch", tmp_path)
+    assert written.returncode == 0, written.stderr
+    again = run_tool("write_raw", product, tmp_path / "again.yaml", "--crc", "none")
+    assert again.returncode == 0, again.stderr
+    strip = open_strip(tmp_path / "again.yaml", tmp_path)
+    found, faults = read_all(strip)
+    strip.close()
+    assert not faults
+    assert_equal(found, dn)
+    assert not list(product.rglob("*.tif"))
+
+
+def test_a_written_safe_is_read_by_a_third_party(tmp_path: Path) -> None:
+    dn = write_safe_strip(tmp_path / "a.SAFE", 150, 140, (64, 48, 32))
+    sides = {Grid.R10M: 64, Grid.R20M: 48, Grid.R60M: 32}
+    for band, grid in ((Band.B02, Grid.R10M), (Band.B12, Grid.R20M), (Band.B10, Grid.R60M)):
+        path = next((tmp_path / "a.SAFE").rglob(f"*_{band.value}.jp2"))
+        with rasterio.open(path) as file:
+            np.testing.assert_array_equal(file.read(1), plane_of(dn, band))
+            assert file.crs.to_epsg() == 32631
+            assert (file.transform.a, file.transform.c, file.transform.f) == (10 * grid, 300000.0, 4900020.0)
+            assert file.block_shapes == [(min(sides[grid], file.height), min(sides[grid], file.width))]
+            assert file.tags(ns="IMAGE_STRUCTURE")["COMPRESSION_REVERSIBILITY"].startswith("LOSSLESS")
+
+
+def test_the_tools_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.txt").write_text("a text")
+    assert raw_tool.main([str(tmp_path / "text.txt"), str(tmp_path / "out.yaml")]) == StripError.exit_code
+    assert safe_tool.main([str(tmp_path / "text.txt"), str(tmp_path / "out.SAFE")]) == StripError.exit_code
+    assert capsys.readouterr().err.count("not a strip") == 2
+    header, _ = write_raw_strip(tmp_path, 12, 12)
+    for arguments in ([str(header), str(tmp_path)], [str(header), "x.SAFE", "--tile-px", "64", "16", "32"]):
+        with pytest.raises(SystemExit) as ended:
+            safe_tool.main(arguments)
+        assert ended.value.code == 2
