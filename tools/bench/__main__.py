@@ -86,7 +86,7 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run_table(wanted: argparse.Namespace) -> None:
+def run_table(wanted: argparse.Namespace) -> int:
     rows, columns = _size(wanted, FULL_ROWS)
     raw = strips.raw_strip(wanted.folder, wanted.shared, rows, columns, tell)
     safe = None if wanted.no_jp2 else strips.safe_strip(wanted.folder, raw, tell)
@@ -104,8 +104,8 @@ def run_table(wanted: argparse.Namespace) -> None:
         repeats=3 if wanted.quick else 30,
     )
     machine = describe_machine()
-    samples, counts = measure(campaign, tell)
-    result = table.make_rows(samples)
+    found = measure(campaign, tell)
+    counts, result = found.counts, table.make_rows(found.samples)
     ratios = table.make_ratios(result)
     run = {
         "machine": machine,
@@ -113,11 +113,18 @@ def run_table(wanted: argparse.Namespace) -> None:
         "tiles": {"scene": counts.scene, "surface": counts.surface},
         "config": wanted.config.name,
         "is_quick": wanted.quick,
+        "failures": found.failures,
     }
     out = wanted.out or REPOSITORY / "build" / "bench.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(table.to_document(result, ratios, run), indent=1) + "\n", encoding="utf-8")
-    print(table.format_table(result, ratios, _notes(machine, counts, rows, columns)))
+    notes = _notes(machine, counts, rows, columns)
+    if wanted.quick:
+        notes.append("QUICK RUN: start-up is scaled up with the small strip; its ratios mean nothing.")
+    print(table.format_table(result, ratios, notes))
+    for failure in found.failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if found.failures else 0
 
 
 def _notes(machine: dict[str, object], counts: TileCounts, rows: int, columns: int) -> list[str]:
@@ -158,11 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if wanted.what == "memory":
             return run_memory(wanted)
-        run_table(wanted)
+        return run_table(wanted)
     except ChildError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from payload.types import Task
-from tools.bench.processes import ChildResult, run_python
+from tools.bench.processes import ChildError, ChildResult, run_python
 from tools.bench.table import Sample
 from tools.bench.timing import Cost
 
@@ -55,23 +55,32 @@ class TileCounts:
     surface: int
 
 
-def measure(campaign: Campaign, tell: Callable[[str], None]) -> tuple[list[Sample], TileCounts]:
-    """All samples of all rounds, and the tile counts of the runs.
+@dataclass(slots=True)
+class Measured:
+    """What a campaign found: samples, the tiles of our runs, and what went wrong."""
 
-    Raises:
-        ChildError: a row's process ended with an error.
-    """
-    samples: list[Sample] = []
-    counts = TileCounts(0, 0)
+    samples: list[Sample] = field(default_factory=list)
+    counts: TileCounts = TileCounts(0, 0)
+    failures: list[str] = field(default_factory=list)
+
+
+def measure(campaign: Campaign, tell: Callable[[str], None]) -> Measured:
+    """All samples of all rounds; a process that ends with an error leaves none."""
+    found = Measured()
     for number in range(1, campaign.rounds + 1):
         for step, work in _steps(campaign).items():
             start = time.perf_counter()
-            made, seen = work(counts)
-            counts = seen or counts
-            samples += made
+            try:
+                made, counts = work(found.counts)
+            except ChildError as error:
+                found.failures.append(f"{step}: {error}")
+                tell(f"round {number}/{campaign.rounds} {step}: FAILED")
+                continue
+            found.counts = counts or found.counts
+            found.samples += made
             told = ", ".join(f"{sample.cpu_s:.1f} CPU s" for sample in made)
             tell(f"round {number}/{campaign.rounds} {step}: {told} ({time.perf_counter() - start:.0f} s)")
-    return samples, counts
+    return found
 
 
 _Made = tuple[list[Sample], TileCounts | None]

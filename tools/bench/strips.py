@@ -19,11 +19,11 @@ def raw_strip(folder: Path, shared: Path, rows: int, columns: int, tell: Callabl
     if not _is_whole(header, rows, columns):
         tell(f"laying out {header.name} (once)")
         try:
-            clear, cloudy = mosaic.real_patches(shared)
+            patches = mosaic.real_patches(shared)
         except FileNotFoundError:
             tell(f"{shared} has no patches: made-up ones instead")
-            clear, cloudy = mosaic.simulated_patches(SEED)
-        mosaic.write_mosaic(header, clear, cloudy, rows, columns, SEED)
+            patches = mosaic.simulated_patches(SEED)
+        mosaic.write_mosaic(header, patches, rows, columns, SEED)
     return header
 
 

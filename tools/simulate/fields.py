@@ -34,7 +34,8 @@ def fractal(
     amplitude = np.maximum(frequency, lowest) ** -slope
     amplitude[0, 0] = 0.0
     field = np.fft.irfft2(noise * amplitude, s=shape)
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    spread = float(field.std()) or 1.0  # a field of one pixel has none
+    return ((field - field.mean()) / spread).astype(np.float32)
 
 
 def blurred(field: F32, sigma_px: float) -> F32:
