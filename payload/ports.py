@@ -113,12 +113,16 @@ class Link(Protocol):
 
 
 class Clock(Protocol):
+    """The time, for those who tell the core."""
+
     def utc_ns(self) -> int: ...
 
     def mono_ns(self) -> int: ...
 
 
 class Board(Protocol):
+    """What the board measures of this program."""
+
     def resident_bytes(self) -> int:
         """Resident memory of the whole process tree now."""
         ...
