@@ -73,6 +73,7 @@ def write_geotiff(path: Path, raster: Raster, tiles: Iterator[U8 | U16]) -> None
                 photometric="minisblack" if raster.palette is None else "palette",
                 colormap=None if raster.palette is None else _colour_map(raster.palette),
                 compression="zlib",
+                compressionargs={"level": 1},  # twice as fast as the default, 4 % larger
                 predictor=raster.palette is None,
                 maxworkers=1,
                 metadata=None,
