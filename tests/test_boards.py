@@ -1,0 +1,58 @@
+"""Every board's configuration against every model: it loads, fits, and plans a whole granule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from payload.assembly import Model, load_models, plan_strip
+from payload.config import load_config
+from payload.core.manifest import check_model_fits, parse_manifest
+from payload.errors import BudgetError, ConfigError
+from payload.types import Task
+from tests.core.strip_in_memory import ArraySource, strip_info
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BOARDS = sorted((REPOSITORY / "firmware_configs").glob("*.yaml"))
+MODELS = sorted(path.parent for path in (REPOSITORY / "models").glob("*/manifest.json"))
+GRANULE_PX = 10980
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_every_board_plans_a_whole_granule_within_its_own_budget(board: Path) -> None:
+    config = load_config(board)
+    models, tiles = load_models(config)
+    plan = plan_strip(config, ArraySource(strip_info(GRANULE_PX, GRANULE_PX), {}), models, tiles)
+    assert plan.total_bytes <= config.memory.budget_bytes <= config.board.memory_bytes
+    assert config.engine.threads <= config.board.cores
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_every_board_works_at_256_mib_and_refuses_64(board: Path) -> None:
+    config = load_config(board)
+    models, tiles = load_models(config)
+    source = ArraySource(strip_info(GRANULE_PX, GRANULE_PX), {})
+    enough = replace(config, memory=replace(config.memory, budget_bytes=256 * MIB))
+    assert plan_strip(enough, source, models, tiles).slots >= 1
+    with pytest.raises(BudgetError):
+        plan_strip(
+            replace(config, memory=replace(config.memory, budget_bytes=64 * MIB)), source, models, tiles
+        )
+
+
+@pytest.mark.parametrize(
+    ("board", "folder"), product(BOARDS, MODELS), ids=lambda path: path.stem if path.suffix else path.name
+)
+def test_every_model_fits_every_board_for_its_own_task_and_for_no_other(board: Path, folder: Path) -> None:
+    config = load_config(board)
+    manifest = parse_manifest((folder / "manifest.json").read_bytes())
+    _, tiles = load_models(config)
+    artifact = check_model_fits(manifest, manifest.task, tiles, config.engine.target)
+    Model(manifest, artifact, folder).verified_files()
+    other = next(task for task in Task if task is not manifest.task)
+    with pytest.raises(ConfigError):
+        check_model_fits(manifest, other, tiles, config.engine.target)
