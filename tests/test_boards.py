@@ -45,7 +45,9 @@ def test_every_board_works_at_256_mib_and_refuses_64(board: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("board", "folder"), product(BOARDS, MODELS), ids=lambda path: path.stem if path.suffix else path.name
+    ("board", "folder"),
+    list(product(BOARDS, MODELS)),
+    ids=lambda path: path.stem if path.suffix else path.name,
 )
 def test_every_model_fits_every_board_for_its_own_task_and_for_no_other(board: Path, folder: Path) -> None:
     config = load_config(board)
