@@ -10,6 +10,7 @@ import tifffile
 from payload.types import Georeference
 
 TIFF_ERRORS = (
+    tifffile.TiffFileError,
     ValueError,
     KeyError,
     IndexError,
@@ -19,7 +20,7 @@ TIFF_ERRORS = (
     struct.error,
     ArithmeticError,
 )
-"""What tifffile and its codecs raise on damaged files; tifffile's own error is a ValueError."""
+"""What tifffile and its codecs raise on damaged files; its own error is a ValueError in newer versions only."""
 
 _PIXEL_IS_POINT = 2
 _NO_EPSG = {0, 32767}  # undefined, user-defined
