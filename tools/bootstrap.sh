@@ -30,7 +30,7 @@ make_with_ensurepip() { has_module "$1" ensurepip && "$1" -m venv --clear "$venv
 make_with_pip() {
     has_module "$1" pip || return 1
     "$1" -m venv --clear --without-pip "$venv" || return 1
-    PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 \
+    PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore \
         "$1" -m pip install --quiet --target "$venv/first_pip" pip || return 1
     PYTHONPATH=$venv/first_pip "$venv/bin/python" -m pip install --quiet --ignore-installed pip || return 1
     rm -rf "$venv/first_pip"
@@ -60,7 +60,7 @@ quiet=--quiet
 [ -t 2 ] && quiet=
 say "Installing into $venv: skysift[$extras] (the first time this fetches some 200 MB)"
 # shellcheck disable=SC2086  # no word at all when there is a terminal to watch
-PIP_REQUIRE_VIRTUALENV=0 "$venv/bin/python" -m pip install --disable-pip-version-check $quiet \
+PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --disable-pip-version-check $quiet \
     --editable ".[$extras]" ||
     fail "pip could not install the dependencies above. It fetches from where it is configured to" \
         "($venv/bin/python -m pip config list); behind a proxy or without a network, point it to a" \
