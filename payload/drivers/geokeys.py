@@ -20,7 +20,7 @@ TIFF_ERRORS = (
     struct.error,
     ArithmeticError,
 )
-"""What tifffile and its codecs raise on damaged files; its own error is a ValueError in newer versions only."""
+"""What tifffile and its codecs raise on damaged files; its own is a ValueError only in newer ones."""
 
 _PIXEL_IS_POINT = 2
 _NO_EPSG = {0, 32767}  # undefined, user-defined
