@@ -20,7 +20,7 @@ from payload.core.radiometry import code_table
 from payload.core.scene import classify
 from payload.core.scheduler import Scheduler
 from payload.core.surface import sigma_counts, surface_counts
-from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.engine_openvino import OpenVinoEngine, give_back_freed_memory
 from payload.drivers.product_store import SqliteProductStore
 from payload.types import Grid, ProductKind, QueueEntry, Task, TileGrid
 
@@ -48,10 +48,11 @@ def main() -> None:
     models, tiles = load_models(config)
     networks = [_network(task, model) for task, model in models.items()]
     smallest = TileGrid(48, 48, tiles.halo_px)
-    warm = OpenVinoEngine(networks[:1], smallest, 1, config.engine.threads)
+    OpenVinoEngine(networks[:1], smallest, 1, config.engine.threads).close()
+    give_back_freed_memory()
     source = open_source(strip, config)
     code_table()
-    MEASURED["interpreter"] = status_bytes("VmHWM")
+    MEASURED["interpreter"] = status_bytes("VmRSS")
 
     with term("rows"):
         scheduler = Scheduler(source.info, tiles, 1, config.strip.block_rows_px)
@@ -98,7 +99,6 @@ def main() -> None:
         assert len(queue) == config.queue.capacity_entries
         store.close()
     engine.close()
-    warm.close()
     print(json.dumps(MEASURED))
 
 

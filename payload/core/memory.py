@@ -24,7 +24,7 @@ from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo
 QUEUE_ENTRY_BYTES = 640
 """One QueueEntry in the index: record, three texts, two heap places (measured 560)."""
 
-STORE_BYTES = 6 << 20
+STORE_BYTES = 4 << 20
 """SQLite: page cache, write-ahead log index, one statement's copy of a body."""
 
 _SAMPLE_BYTES = 2
@@ -85,7 +85,7 @@ def _plan(
             "tile slots", slots * tile_slot_bytes(tiles), f"{slots} x codes and mask of {tiles.window_px} px"
         ),
         _engines_term(loads, slots, tiles.window_px),
-        _products_term(config, strip, tiles),
+        _products_term(config, strip, tiles, slots),
         MemoryTerm(
             "queue",
             STORE_BYTES + QUEUE_ENTRY_BYTES * config.queue.capacity_entries,
@@ -110,14 +110,15 @@ def _engines_term(loads: Sequence[EngineLoad], slots: int, window_px: int) -> Me
     return MemoryTerm("engines", total, f"{names}: weights, code and {slots} x activations of {window_px} px")
 
 
-def _products_term(config: Config, strip: StripInfo, tiles: TileGrid) -> MemoryTerm:
-    """One tile's products at their worst (nothing compresses), or the pictures at the end."""
+def _products_term(config: Config, strip: StripInfo, tiles: TileGrid, slots: int) -> MemoryTerm:
+    """The tiles whose products wait for their turn, at their worst: nothing compresses."""
     inner_px = min(tiles.inner_rows_px, strip.rows) * min(tiles.inner_columns_px, strip.columns)
-    samples = inner_px * len(BANDS_OF_GRID[Grid.R10M]) + inner_px // 4 * 6 + inner_px // 36 * 3
-    surface = samples * _SAMPLE_BYTES
-    # Reflectance and its coded bodies, the same again for raw tiles, scores and classes.
-    coded = surface * (2 if config.products.raw else 1)
-    largest_band_group = len(BANDS_OF_GRID[Grid.R10M]) * inner_px * _SAMPLE_BYTES
-    tile = largest_band_group * 2 + coded + 4 * inner_px
-    picture = picture_bytes(tiles, strip.rows, strip.columns)
-    return MemoryTerm("products", max(tile, picture), f"one tile of {inner_px} px, uncompressible")
+    samples = sum(len(bands) * inner_px // grid**2 for grid, bands in BANDS_OF_GRID.items())
+    coded = samples * _SAMPLE_BYTES * (2 if config.products.raw else 1) + inner_px
+    # While one grid is made: its reflectance and float32 of a stretch; classes and masks.
+    making = len(BANDS_OF_GRID[Grid.R10M]) * inner_px * _SAMPLE_BYTES + 4 * inner_px
+    # The picture is put together when the rows are gone: only what is more than they were counts.
+    rows = row_buffer_bytes(Tiling(tiles, strip.rows, strip.columns))
+    picture = picture_bytes(tiles, strip.rows, strip.columns) - rows
+    why = f"{slots} x {inner_px} px uncompressed, or the picture of the strip"
+    return MemoryTerm("products", max(slots * coded + making, picture), why)

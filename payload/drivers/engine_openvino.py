@@ -66,7 +66,7 @@ class OpenVinoEngine:
                 model_sha256=network.model_sha256,
             )
             self._idle[network.task] = [compiled.create_infer_request() for _ in range(slots)]
-        _give_back_freed_memory()
+        give_back_freed_memory()
 
     def submit(self, task: Task, tile: Tile) -> None:
         self._take_back()
@@ -150,7 +150,7 @@ def _first_line(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _give_back_freed_memory() -> None:
+def give_back_freed_memory() -> None:
     """Compiling leaves tens of MiB free inside the C heap; the plan counts on having them."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
