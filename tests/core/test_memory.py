@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payload.config import Config, load_config
@@ -16,16 +16,16 @@ from payload.types import MemoryPlan, TileGrid
 from tests.core.strip_in_memory import strip_info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+BOARD = load_config(REPOSITORY / "firmware_configs" / "flatsat.yaml")
 TILES = TileGrid(240, 1104, 72)
 LOADS = (EngineLoad("scene", 7_000_003, 40.0), EngineLoad("surface", 5_000_011, 30.0))
 
 
 def config(budget_bytes: int, slots: int = 3) -> Config:
-    board = load_config(REPOSITORY / "firmware_configs" / "flatsat.yaml")
     return replace(
-        board,
-        memory=replace(board.memory, budget_bytes=budget_bytes),
-        tiles=replace(board.tiles, slots=slots),
+        BOARD,
+        memory=replace(BOARD.memory, budget_bytes=budget_bytes),
+        tiles=replace(BOARD.tiles, slots=slots),
     )
 
 
@@ -53,6 +53,7 @@ def test_engines_are_fixed_parts_and_activations_of_every_tile_in_flight() -> No
         assert engines == 7_000_003 + 5_000_011 + slots * (40 + 30) * TILES.window_px
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.integers(0, 1 << 29))
 def test_the_most_tiles_in_flight_that_fit_are_planned(slots: int, budget: int) -> None:
     one = plan(1 << 40, 1).total_bytes
