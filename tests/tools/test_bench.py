@@ -130,14 +130,21 @@ def budget_result(budget: int, planned: int, peak: int, sha: str) -> memory.Budg
 def test_the_memory_promise_is_broken_by_a_high_peak_or_another_output() -> None:
     good = [budget_result(200, 190, 180, "a"), budget_result(300, 290, 180, "a")]
     assert memory.is_promise_kept(good)
-    assert "NO" not in memory.format_budgets(good)
+    assert "NO" not in memory.format_budgets(good, [])
     for bad in (
         budget_result(300, 290, 291, "a"),
         budget_result(300, 301, 180, "a"),
         budget_result(300, 290, 180, "b"),
     ):
         assert not memory.is_promise_kept([good[0], bad])
-        assert "NO" in memory.format_budgets([good[0], bad])
+        assert "NO" in memory.format_budgets([good[0], bad], [])
+
+
+def test_a_refused_budget_is_shown_and_breaks_nothing() -> None:
+    refusal = memory.Refusal(64 << 20, "the plan needs 200 MiB")
+    shown = memory.format_budgets([budget_result(200, 190, 180, "a")], [refusal])
+    assert "64  the plan needs 200 MiB" in shown
+    assert "NO" not in shown
 
 
 def test_tiles_are_counted_over_all_engines_of_a_task() -> None:
@@ -153,8 +160,9 @@ def test_a_child_is_measured_from_outside() -> None:
 
 
 def test_a_child_that_fails_says_why() -> None:
-    with pytest.raises(ChildError, match="it broke"):
-        run_python(["-c", "raise SystemExit('it broke')"])
+    with pytest.raises(ChildError, match="ended with 3:\nit broke") as error:
+        run_python(["-c", "import sys; print('it broke', file=sys.stderr); sys.exit(3)"])
+    assert error.value.exit_code == 3
 
 
 def test_the_cost_of_work_counts_every_repetition_and_no_warm_up() -> None:

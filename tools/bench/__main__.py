@@ -142,11 +142,11 @@ def run_memory(wanted: argparse.Namespace) -> int:
     rows, columns = _size(wanted, MEMORY_ROWS)
     raw = strips.raw_strip(wanted.folder, wanted.shared, rows, columns, tell)
     budgets_bytes = [mebibytes << 20 for mebibytes in wanted.budgets_mib]
-    results = memory.measure_budgets(
+    results, refusals = memory.measure_budgets(
         raw.resolve(), wanted.config.resolve(), wanted.folder.resolve() / "out", budgets_bytes, tell
     )
-    memory.write_budgets(results, wanted.out or REPOSITORY / "build" / "bench_memory.json")
-    print(memory.format_budgets(results))
+    memory.write_budgets(results, refusals, wanted.out or REPOSITORY / "build" / "bench_memory.json")
+    print(memory.format_budgets(results, refusals))
     return 0 if memory.is_promise_kept(results) else 1
 
 

@@ -1,4 +1,9 @@
-"""Planned against measured memory at several budgets, and whether the output stays the same."""
+"""Planned against measured memory at several budgets, and whether the output stays the same.
+
+Rules:
+    a run that refuses its budget keeps the promise: it is shown, and breaks nothing
+    a peak above the plan, a plan above the budget, or another output breaks it
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from payload.drivers.product_store import SqliteProductStore
+from payload.errors import BudgetError
 from tools.bench.campaign import payload_run
+from tools.bench.processes import ChildError
 
 BUDGETS_MIB = (160, 192, 256, 512)
 _MEBIBYTE = 1 << 20
@@ -27,14 +34,32 @@ class BudgetResult:
     products_sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A budget that the plan does not fit into, and what the payload said."""
+
+    budget_bytes: int
+    message: str
+
+
 def measure_budgets(
     strip: Path, config: Path, folder: Path, budgets_bytes: Sequence[int], tell: Callable[[str], None]
-) -> list[BudgetResult]:
-    """One run for each budget, each in a fresh process and an empty folder."""
-    results = []
+) -> tuple[list[BudgetResult], list[Refusal]]:
+    """One run for each budget, each in a fresh process and an empty folder.
+
+    Raises:
+        ChildError: a run ended with another error than a refused budget.
+    """
+    results, refusals = [], []
     for budget_bytes in budgets_bytes:
         out = folder / f"budget_{budget_bytes // _MEBIBYTE}_mib"
-        result, run = payload_run(strip, config, out, budget_bytes)
+        try:
+            result, run = payload_run(strip, config, out, budget_bytes)
+        except ChildError as error:
+            if error.exit_code != BudgetError.exit_code:
+                raise
+            refusals.append(Refusal(budget_bytes, error.last_lines))
+            continue
         count, digest = digest_of_products(out / "queue.sqlite")
         results.append(
             BudgetResult(
@@ -47,7 +72,7 @@ def measure_budgets(
             )
         )
         tell(f"{budget_bytes / _MEBIBYTE:.0f} MiB: {result.wall_s:.0f} s")
-    return results
+    return results, refusals
 
 
 def digest_of_products(queue: Path) -> tuple[int, str]:
@@ -66,18 +91,23 @@ def digest_of_products(queue: Path) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
+def is_within_plan(results: Sequence[BudgetResult]) -> bool:
+    """Whether there was a run, and none went above its plan, nor a plan above its budget."""
+    within = (result.peak_bytes <= result.planned_bytes <= result.budget_bytes for result in results)
+    return bool(results) and all(within)
+
+
 def is_same_output(results: Sequence[BudgetResult]) -> bool:
     """Whether every run queued the same products, byte for byte."""
     return len({(result.products, result.products_sha256) for result in results}) == 1
 
 
 def is_promise_kept(results: Sequence[BudgetResult]) -> bool:
-    """Whether no run went above its plan or budget, and all gave the same output."""
-    kept = all(result.peak_bytes <= result.planned_bytes <= result.budget_bytes for result in results)
-    return kept and is_same_output(results)
+    """Whether memory stayed within plan and budget, and the output did not depend on them."""
+    return is_within_plan(results) and is_same_output(results)
 
 
-def format_budgets(results: Sequence[BudgetResult]) -> str:
+def format_budgets(results: Sequence[BudgetResult], refusals: Sequence[Refusal]) -> str:
     """The table as text, and below it what must hold."""
     lines = [
         f"{'budget MiB':>10}{'planned MiB':>13}{'peak MiB':>10}{'CPU s':>8}{'products':>10}  products sha256"
@@ -88,13 +118,14 @@ def format_budgets(results: Sequence[BudgetResult]) -> str:
             f"{result.peak_bytes / _MEBIBYTE:10.1f}{result.cpu_s:8.1f}{result.products:10d}"
             f"  {result.products_sha256[:16]}"
         )
-    kept = all(result.peak_bytes <= result.planned_bytes <= result.budget_bytes for result in results)
-    lines.append(f"peak <= planned <= budget: {'yes' if kept else 'NO'}")
+    lines += [f"{refusal.budget_bytes / _MEBIBYTE:10.0f}  {refusal.message}" for refusal in refusals]
+    lines.append(f"peak <= planned <= budget: {'yes' if is_within_plan(results) else 'NO'}")
     lines.append(f"same output at every budget: {'yes' if is_same_output(results) else 'NO'}")
     return "\n".join(lines)
 
 
-def write_budgets(results: Sequence[BudgetResult], file: Path) -> None:
+def write_budgets(results: Sequence[BudgetResult], refusals: Sequence[Refusal], file: Path) -> None:
     """``file`` holds the results as JSON."""
+    document = {"runs": [asdict(one) for one in results], "refused": [asdict(one) for one in refusals]}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

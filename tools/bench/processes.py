@@ -29,6 +29,11 @@ class ChildResult:
 class ChildError(RuntimeError):
     """A child ended with an error; the message holds the last lines of its stderr."""
 
+    def __init__(self, command: str, exit_code: int, last_lines: str) -> None:
+        super().__init__(f"{command} ended with {exit_code}:\n{last_lines}")
+        self.exit_code = exit_code
+        self.last_lines = last_lines
+
 
 def run_python(arguments: Sequence[str], *, has_answer: bool = True) -> ChildResult:
     """Run ``python ARGUMENTS`` in the repository and wait.
@@ -54,7 +59,7 @@ def run_python(arguments: Sequence[str], *, has_answer: bool = True) -> ChildRes
         complaints.seek(0)
         if child.returncode:
             last = complaints.read()[-2000:].decode(errors="replace").strip()
-            raise ChildError(f"python {' '.join(arguments)} ended with {child.returncode}:\n{last}")
+            raise ChildError(f"python {' '.join(arguments)}", child.returncode, last)
         return ChildResult(
             answer=json.loads(answer.read()) if has_answer else {},
             cpu_s=usage.ru_utime + usage.ru_stime,
