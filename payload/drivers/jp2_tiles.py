@@ -35,7 +35,7 @@ SIDE_MAX_PX = 100_000
 TILE_MAX_PX = 1 << 27
 """A 10 m band of Sentinel-2 as one tile has 2 ** 26.8; anything above is damage."""
 
-DECODED_BYTES_PER_PX = 10
+DECODED_BYTES_PER_PX = 12
 """OpenJPEG 2.5 per pixel of the tile, measured: samples as int32 twice, the uint16 result, and
 its bookkeeping; the codestream itself (at most 2 bytes a pixel) comes on top."""
 

@@ -96,11 +96,11 @@ class FrameReader:
         self._frame = bytearray(layout.frame_bytes)
         self._view = memoryview(self._frame)
         self._samples = layout.views(self._frame)
-        self._filled = 0
-        self._searched = 0
-        self._useless = 0
+        self._filled_bytes = 0
+        self._searched_bytes = 0
+        self._useless_bytes = 0
         status = os.fstat(stream.fileno())
-        self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self._file_bytes = status.st_size if stat.S_ISREG(status.st_mode) else None
 
     @property
     def samples(self) -> Mapping[Grid, U16]:
@@ -113,7 +113,7 @@ class FrameReader:
         Raises:
             StripError: the stream cannot be read.
         """
-        while self._useless <= self._frames * self._layout.frame_bytes and self._fill(len(self._frame)):
+        while self._useless_bytes <= self._frames * self._layout.frame_bytes and self._fill(len(self._frame)):
             sync, counter, crc, length = HEADER.unpack_from(self._frame)
             if sync != SYNC or length != self._layout.payload_bytes or counter >= self._frames:
                 self._search(1)
@@ -124,8 +124,8 @@ class FrameReader:
                 self._search(len(SYNC), is_reported=False)
             elif counter < expected:
                 self.faults.append(f"frame {counter} came twice or too late and was dropped")
-                self._useless += self._filled
-                self._filled = 0
+                self._useless_bytes += self._filled_bytes
+                self._filled_bytes = 0
             else:
                 return int(counter)
         self._report_search()
@@ -133,51 +133,51 @@ class FrameReader:
 
     def release(self) -> None:
         """The frame found by `advance` is no longer needed."""
-        self._filled = 0
+        self._filled_bytes = 0
 
     def pass_over(self, expected: int) -> bool:
         """Whether frame ``expected`` was next and has been passed over unread."""
-        if self._size is None or self._filled or not self._fill(HEADER.size):
+        if self._file_bytes is None or self._filled_bytes or not self._fill(HEADER.size):
             return False
         end = self._stream.tell() + self._layout.payload_bytes
         sync, counter, _, length = HEADER.unpack_from(self._frame)
-        if (sync, counter, length) != (SYNC, expected, self._layout.payload_bytes) or end > self._size:
+        if (sync, counter, length) != (SYNC, expected, self._layout.payload_bytes) or end > self._file_bytes:
             return False
         self._stream.seek(end)
-        self._filled = 0
+        self._filled_bytes = 0
         return True
 
     def _fill(self, count: int) -> bool:
         """Whether the first ``count`` bytes of the frame are there, waiting for them."""
         try:
-            while self._filled < count:
-                received = self._stream.readinto(self._view[self._filled : count])
+            while self._filled_bytes < count:
+                received = self._stream.readinto(self._view[self._filled_bytes : count])
                 if not received:
                     return False
-                self._filled += received
+                self._filled_bytes += received
         except OSError as error:
             raise StripError(f"the stream cannot be read: {error.strerror}") from error
         return True
 
     def _search(self, start: int, is_reported: bool = True) -> None:
         """Drops what lies before the next sync word at or after ``start``."""
-        found = self._frame.find(SYNC, start, self._filled)
+        found = self._frame.find(SYNC, start, self._filled_bytes)
         if found < 0:
-            found = max(self._filled - self._begun_sync_bytes(), start)
-        left = self._filled - found
-        self._view[:left] = self._view[found : self._filled]
-        self._filled = left
-        self._useless += found
-        self._searched += found if is_reported else 0
+            found = max(self._filled_bytes - self._begun_sync_bytes(), start)
+        left = self._filled_bytes - found
+        self._view[:left] = self._view[found : self._filled_bytes]
+        self._filled_bytes = left
+        self._useless_bytes += found
+        self._searched_bytes += found if is_reported else 0
 
     def _begun_sync_bytes(self) -> int:
         """How many of the last bytes may be the beginning of a sync word."""
         for count in range(len(SYNC) - 1, 0, -1):
-            if self._frame.endswith(SYNC[:count], 0, self._filled):
+            if self._frame.endswith(SYNC[:count], 0, self._filled_bytes):
                 return count
         return 0
 
     def _report_search(self) -> None:
-        if self._searched:
-            self.faults.append(f"lost sync: {self._searched} bytes passed over up to the next frame")
-            self._searched = 0
+        if self._searched_bytes:
+            self.faults.append(f"lost sync: {self._searched_bytes} bytes passed over up to the next frame")
+            self._searched_bytes = 0

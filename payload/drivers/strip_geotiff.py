@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from payload.drivers.geokeys import TIFF_ERRORS, georeference_of
-from payload.drivers.strip_header import picture_info, read_sidecar
+from payload.drivers.strip_header import read_sidecar, strip_of_pictures
 from payload.drivers.strip_tiled import BandImage, TiledStrip
 from payload.errors import StripError
 from payload.types import U16, Band
@@ -42,7 +42,7 @@ def open_geotiff(path: Path, scratch: Path) -> TiledStrip:
         georeference, ground_sample_m = georeference_of(page)
         images = _images(path, file, page)
         first = images[0].image
-        info = picture_info(
+        info = strip_of_pictures(
             sidecar,
             strip_id=path.stem,
             rows=first.rows,

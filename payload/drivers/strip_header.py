@@ -170,7 +170,7 @@ def read_sidecar(path: Path) -> Sidecar:
     return sidecar
 
 
-def picture_info(
+def strip_of_pictures(
     sidecar: Sidecar,
     *,
     strip_id: str,

@@ -25,7 +25,7 @@ from payload.drivers.safe_metadata import (
     read_product_metadata,
     read_tile_metadata,
 )
-from payload.drivers.strip_header import GROUND_SPEED_M_S, ascii_id, picture_info, read_sidecar
+from payload.drivers.strip_header import GROUND_SPEED_M_S, ascii_id, read_sidecar, strip_of_pictures
 from payload.drivers.strip_tiled import BandImage, TiledStrip, strip_size
 from payload.errors import StripError
 from payload.types import Band, Georeference, StripInfo
@@ -68,7 +68,7 @@ def open_safe(folder: Path, scratch: Path) -> TiledStrip:
         place = (
             (tile.georeference, tile.ground_sample_m) if is_whole else _own_georeference(images, is_native)
         )
-        info = _safe_info(product, tile, place, rows, columns)
+        info = _strip_of_product(product, tile, place, rows, columns)
         return TiledStrip(info, images, is_native, scratch)
     except StripError:
         _close(images)
@@ -86,7 +86,7 @@ def open_folder(folder: Path, scratch: Path) -> TiledStrip:
     try:
         rows, columns, is_native = strip_size(images)
         georeference, ground_sample_m = _own_georeference(images, is_native)
-        info = picture_info(
+        info = strip_of_pictures(
             sidecar,
             strip_id=folder.resolve().name,
             rows=rows,
@@ -100,7 +100,7 @@ def open_folder(folder: Path, scratch: Path) -> TiledStrip:
         raise
 
 
-def _safe_info(
+def _strip_of_product(
     product: ProductMetadata,
     tile: TileMetadata,
     place: tuple[Georeference | None, float | None],

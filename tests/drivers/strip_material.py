@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from payload.drivers.native_grids import empty_dn, rows_of
-from payload.drivers.strip_header import GROUND_SPEED_M_S
+from payload.drivers.native_grids import empty_dn, plane_of, rows_of
+from payload.drivers.raw_frames import FRAME_ROWS
+from payload.drivers.strip_header import GROUND_SPEED_M_S, FrameCheck
+from payload.drivers.strip_raw import open_raw
 from payload.ports import StripSource
 from payload.types import BANDS_OF_GRID, U16, Band, Georeference, Grid, RowBlock, StripInfo
 from tools.write_raw import frames, header_text, write_raw
@@ -136,15 +139,11 @@ def write_raw_strip(folder: Path, rows: int, columns: int, **other: Any) -> tupl
 
 
 def raw_header_text(rows: int, columns: int, stream: str = "strip.raw", crc: str = "crc32") -> str:
-    from payload.drivers.strip_header import FrameCheck
-
     return header_text(strip_info(rows, columns), stream, FrameCheck(crc))
 
 
 def raw_frames_of(dn: Dn, rows: int, crc: str = "crc32") -> list[bytes]:
     """The frames of a strip, one by one, to be mistreated."""
-    from payload.drivers.strip_header import FrameCheck
-
     columns = dn[Grid.R10M].shape[2]
     return [bytes(frame) for frame in frames(columns, blocks_of_dn(dn, rows), FrameCheck(crc))]
 
@@ -162,6 +161,17 @@ def write_safe_strip(
     source = StripInMemory(strip_info(rows, columns, **other), dn)
     write_safe(source, folder, baseline, dict(zip(Grid, tile_px, strict=True)))
     return dn
+
+
+def stack_of(dn: Dn) -> U16:
+    """All bands on the 10 m grid by repetition: averaging gives ``dn`` back."""
+    rows, columns = dn[Grid.R10M].shape[1:]
+    planes = []
+    for band in Band:
+        plane = plane_of(dict(dn), band)
+        pitch = -(-rows // plane.shape[0])
+        planes.append(plane.repeat(pitch, 0).repeat(pitch, 1)[:rows, :columns])
+    return np.stack(planes)
 
 
 def write_geotiff(path: Path, stack: U16, is_contiguous: bool, **other: Any) -> None:
@@ -182,3 +192,42 @@ def write_geotiff(path: Path, stack: U16, is_contiguous: bool, **other: Any) -> 
         metadata=None,
         **other,
     )
+
+
+def read_and_close(strip: StripSource, sizes: Sequence[int] = (48,)) -> tuple[dict[Grid, U16], list[str]]:
+    """`read_all`, and the strip is closed whatever happens."""
+    try:
+        return read_all(strip, sizes)
+    finally:
+        strip.close()
+
+
+def read_stream(
+    folder: Path, size: tuple[int, int], stream: bytes, crc: str = "crc32", sizes: Sequence[int] = (12,)
+) -> tuple[dict[Grid, U16], list[str]]:
+    """All rows and faults of ``stream`` as a raw strip of that size (rows, columns)."""
+    (folder / "strip.yaml").write_text(raw_header_text(*size, crc=crc))
+    (folder / "strip.raw").write_bytes(stream)
+    return read_and_close(open_raw(folder / "strip.yaml"), sizes)
+
+
+def without_frames(dn: Dn, lost: set[int]) -> dict[Grid, U16]:
+    """``dn`` with the rows of ``lost`` frames 0."""
+    left = {grid: planes.copy() for grid, planes in dn.items()}
+    for frame in lost:
+        for grid, planes in left.items():
+            planes[:, frame * FRAME_ROWS // grid : (frame + 1) * FRAME_ROWS // grid] = 0
+    return left
+
+
+def band_file(folder: Path, band: Band) -> Path:
+    """The image of ``band`` in a product made by `write_safe_strip`."""
+    return next(folder.rglob(f"*_{band.value}.jp2"))
+
+
+def edit_text(folder: Path, name: str, pattern: str, replacement: str) -> None:
+    """Replaces what matches in the file called ``name`` somewhere below ``folder``."""
+    path = next(folder.rglob(name))
+    text, count = re.subn(pattern, replacement, path.read_text(), flags=re.DOTALL)
+    assert count, pattern
+    path.write_text(text)

@@ -12,15 +12,16 @@ import pytest
 import rasterio
 
 from payload.drivers.native_grids import plane_of
-from payload.drivers.strip_header import Sidecar, ascii_id, picture_info, read_sidecar
+from payload.drivers.strip_header import Sidecar, ascii_id, read_sidecar, strip_of_pictures
 from payload.drivers.strip_raw import RawStrip
 from payload.drivers.strip_tiled import TiledStrip
 from payload.drivers.strips import open_strip
 from payload.errors import StripError
-from payload.types import U16, Band, Grid
+from payload.types import Band, Grid
 from tests.drivers.strip_material import (
     assert_equal,
     read_all,
+    stack_of,
     write_geotiff,
     write_raw_strip,
     write_safe_strip,
@@ -30,17 +31,6 @@ from tools import write_safe as safe_tool
 
 TILE_PX = (64, 64, 32)
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def stack_of(dn: dict[Grid, U16]) -> U16:
-    """All bands on the 10 m grid by repetition: averaging gives ``dn`` back."""
-    rows, columns = dn[Grid.R10M].shape[1:]
-    planes = []
-    for band in Band:
-        plane = plane_of(dn, band)
-        pitch = -(-rows // plane.shape[0])
-        planes.append(plane.repeat(pitch, 0).repeat(pitch, 1)[:rows, :columns])
-    return np.stack(planes)
 
 
 def test_the_driver_is_chosen_by_what_is_there(tmp_path: Path) -> None:
@@ -88,7 +78,7 @@ def test_a_sidecar_goes_before_what_the_pictures_say(tmp_path: Path) -> None:
     told = tmp_path / "told.yaml"
     told.write_text("line_period_s: 0.5\ngeoreference: {epsg: 32719, easting_m: 1.5, northing_m: -2}\n")
     sidecar = read_sidecar(told)
-    info = picture_info(
+    info = strip_of_pictures(
         sidecar, strip_id="a name", rows=6, columns=6, georeference=None, ground_sample_m=None
     )
     assert (info.line_period_s, info.strip_id, info.ground_sample_m) == (0.5, "a_name", 10.0)
