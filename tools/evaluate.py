@@ -23,10 +23,11 @@ from tools.networks.contact_sheet import colour_classes, enlarge, join, write_pn
 from tools.networks.model_folder import FOLDER_OF_TASK
 from tools.networks.runtime import Runner
 from tools.networks.scene_evaluation import classify_window
-from tools.networks.surface_evaluation import L2A_BANDS, band_errors, correct, file_order, real_pairs
+from tools.networks.surface_evaluation import beside_sen2cor, real_pairs
 
 SHEET_COLUMNS = 4
 SMALL_PX = 100
+LAND_SCALE, SNOW_SCALE = 0.35, 1.2
 
 
 def open_folder(models: Path, task: Task) -> tuple[Runner, dict[str, Any]]:
@@ -65,34 +66,21 @@ def evaluate_scene(shared: Path, models: Path, out: Path | None) -> tuple[dict[s
 def evaluate_surface(shared: Path, models: Path, out: Path | None) -> tuple[dict[str, Any], str]:
     """(figures, tables) of the surface network."""
     runner, manifest = open_folder(models, Task.SURFACE)
-    rows: dict[str, list[float]] = {}
-    pictures = []
-    ratios = []
-    for pair in real_pairs(shared):
-        found, sigma = correct(pair.top, lambda codes: np.asarray(runner(codes), np.float32))
-        before, after = band_errors(pair.bottom, pair.top)[0], band_errors(pair.bottom, found)
-        rows[f"{pair.name} no correction"] = file_order(before)
-        rows[f"{pair.name} ours"] = file_order(after[0])
-        rows[f"{pair.name} bias of ours"] = file_order(after[1])
-        rows[f"{pair.name} sigma of ours"] = file_order([float(p.mean()) for g in Grid for p in sigma[g]])
-        ratios.append(float(np.nanmean(after[0]) / np.nanmean(before)))
-        scale = 1.2 if pair.name == "609U" else 0.35
-        triple = [material.true_colour(grids, scale) for grids in (pair.top, pair.bottom, found)]
-        factor = 4 if triple[0].shape[0] < SMALL_PX else 1
-        pictures.append([enlarge(picture, factor) for picture in triple])
-    kinds = ("no correction", "ours")
-    for kind in kinds:
-        chosen = [values for name, values in rows.items() if name.endswith(f" {kind}")]
-        rows[f"mean of pairs, {kind}"] = [float(v) for v in np.nanmean(chosen, axis=0)]
-    bands = [band.value for band in L2A_BANDS]
-    figures = {
-        "bands": bands,
-        "rmse": {name: scores.rounded(values) for name, values in rows.items()},
-        "mean_rmse": {k: round(float(np.nanmean(rows[f"mean of pairs, {k}"])), 4) for k in kinds},
-        "simulated_validation": manifest["training"].get("simulated_validation"),
+    pairs = real_pairs(shared)
+    figures, surfaces = beside_sen2cor(pairs, lambda codes: np.asarray(runner(codes), np.float32))
+    figures["simulated_validation"] = manifest["training"].get("simulated_validation")
+    rows = {
+        name: [float("nan") if value is None else value for value in values]
+        for name, values in figures["rmse"].items()
     }
-    tables = "Beside Sen2Cor L2A (never trained on):\n\n" + scores.band_table(rows, bands)
+    tables = "Beside Sen2Cor L2A (never trained on):\n\n" + scores.band_table(rows, figures["bands"])
     if out is not None:
+        pictures = []
+        for pair, found in zip(pairs, surfaces, strict=True):
+            scale = SNOW_SCALE if pair.name == "609U" else LAND_SCALE
+            triple = [material.true_colour(grids, scale) for grids in (pair.top, pair.bottom, found)]
+            factor = 4 if triple[0].shape[0] < SMALL_PX else 1
+            pictures.append([enlarge(picture, factor) for picture in triple])
         write_png(out / "surface_pairs.png", join(pictures))
     return figures, tables
 

@@ -22,6 +22,7 @@ from tools.networks.folds import FOLDS, fold_of_place, inside
 from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID, Runner
 from tools.networks.scene_evaluation import fold_folder, score_patches
 from tools.networks.scene_network import SceneNetwork
+from tools.networks.surface_evaluation import beside_sen2cor, real_pairs
 from tools.networks.surface_network import CELL_PX, SurfaceNetwork
 
 WINDOW_MULTIPLE_PX = 48
@@ -89,6 +90,10 @@ def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
     training = checkpoint.load_record(trained, task.value)["training"]
     if task is Task.SCENE and fold_folder(trained, 0).exists():
         training["cross_validation"]["int8"] = score_folds(trained, shared, feeds)
+    if task is Task.SURFACE:
+        runner = Runner(files[0])
+        pairs = real_pairs(shared)
+        training["sen2cor_int8"] = beside_sen2cor(pairs, lambda c: np.asarray(runner(c), np.float32))[0]
     cell_px = CELL_PX if task is Task.SURFACE else None
     host_line = footprint.measure_line(files[0])
     content = model_folder.manifest(task, files, host_line, training, cell_px)

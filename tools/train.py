@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import multiprocessing
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ import torch
 
 from tools import material
 from tools.networks import checkpoint
-from tools.networks.scene_evaluation import cross_validate
-from tools.networks.scene_training import SceneRecipe, train_scene
+from tools.networks.folds import FOLDS
+from tools.networks.scene_evaluation import cross_validate, train_one
+from tools.networks.scene_training import SceneRecipe
 from tools.networks.surface_evaluation import simulated_errors
 from tools.networks.surface_training import SurfaceRecipe, train_surface
 
@@ -29,25 +32,27 @@ QUICK_PAIRS = 8
 VALIDATION_PAIRS = 120
 
 
-def make_scene(shared: Path, out: Path, seed: int, *, quick: bool) -> None:
+def make_scene(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
     """Write scene.npz, scene.json and the networks of the folds."""
     recipe = SceneRecipe(seed=seed)
     if quick:
         recipe = dataclasses.replace(recipe, steps=QUICK_SCENE_STEPS)
-    labelled = material.labelled_patches(shared)
-    clear = material.clear_patches(shared, "train")
-    crossed = cross_validate(labelled, clear, recipe, out)
-    network = train_scene(labelled, clear, recipe, "all places")
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
+        started = [pool.submit(train_one, shared, fold, recipe, out) for fold in (None, *range(FOLDS))]
+        for future in started:
+            future.result()
+    crossed = cross_validate(shared, recipe, out)
     training = {
         "summary": "Trained on all places of labels/dev and the clear patches of l1c/train with "
         "synthetic clouds; scores are out-of-fold, cross-validated by place.",
         "seed": seed,
-        "labelled_patches": len(labelled),
-        "clear_patches": len(clear),
+        "labelled_patches": len(material.labelled_patches(shared)),
+        "clear_patches": len(material.clear_patches(shared, "train")),
         "cross_validation": crossed,
     }
     record: dict[str, Any] = {"widths": list(recipe.widths), "training": training}
-    checkpoint.save(network, record, out, "scene")
+    checkpoint.save_record(record, out, "scene")
 
 
 def make_surface(shared: Path, out: Path, seed: int, *, quick: bool) -> None:
@@ -81,16 +86,18 @@ def main() -> int:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
     parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
-    parser.add_argument("--threads", type=int, default=1, help="threads (1; more change the last bits)")
+    parser.add_argument("--jobs", type=int, default=1, help="scene networks trained at a time (1)")
     parser.add_argument("--quick", action="store_true", help="a few steps, to try the path")
     asked = parser.parse_args()
     if not (asked.shared / "data" / "DATA.md").exists():
         parser.error(f"{asked.shared}: no shared material (data/DATA.md) here; see --shared")
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
-    make = make_scene if asked.network == "scene" else make_surface
-    make(asked.shared, asked.out, asked.seed, quick=asked.quick)
+    if asked.network == "scene":
+        make_scene(asked.shared, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+    else:
+        make_surface(asked.shared, asked.out, asked.seed, quick=asked.quick)
     print(f"train: {asked.network} done in {time.monotonic() - begun:.0f} s", file=sys.stderr)
     return 0
 

@@ -16,6 +16,10 @@ def save(network: nn.Module, record: dict[str, Any], folder: Path, name: str) ->
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: value.detach().numpy() for key, value in network.state_dict().items()}
     np.savez(folder / f"{name}.npz", **arrays)
+    save_record(record, folder, name)
+
+
+def save_record(record: dict[str, Any], folder: Path, name: str) -> None:
     (folder / f"{name}.json").write_text(json.dumps(record, sort_keys=True, indent=2) + "\n")
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from payload.types import U8, Grid
-from tools.material import Patch, window_codes
+from payload.types import U8, Grid, Task
+from tools.material import Patch, clear_patches, labelled_patches, window_codes
 from tools.networks import checkpoint, scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_of_place, inside, outside
-from tools.networks.scene_network import RECEPTIVE_PX
+from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
 from tools.networks.scene_training import PHASE_PX, SceneRecipe, classify, train_scene
 
 Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
@@ -25,22 +26,33 @@ def fold_folder(folder: Path, fold: int) -> Path:
     return folder / "folds" / str(fold)
 
 
-def cross_validate(
-    labelled: Sequence[Patch], clear: Sequence[Patch], recipe: SceneRecipe, folder: Path
-) -> dict[str, Any]:
-    """Scores over the out-of-fold pixels of network (float32) and rule; fold networks are kept.
+def train_one(shared: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
+    """Train the network of one fold, or with None the one of all places, and keep it.
 
     Clear patches of a place that is held out are held out too.
     """
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    labelled, clear = labelled_patches(shared), clear_patches(shared, "train")
+    note, target = "all places", folder
+    if fold is not None:
+        folds = fold_of_place(labelled)
+        labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
+        note, target = f"fold {fold}", fold_folder(folder, fold)
+    network = train_scene(labelled, clear, recipe, note)
+    checkpoint.save(network, {"widths": list(recipe.widths)}, target, Task.SCENE.value)
+
+
+def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, Any]:
+    """Scores over the out-of-fold pixels of the kept networks (float32) and of the rule."""
+    labelled = labelled_patches(shared)
     folds = fold_of_place(labelled)
     by_network = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
     by_rule = by_network.copy()
     for fold in range(FOLDS):
-        training = outside(labelled, folds, fold)
-        network = train_scene(training, outside(clear, folds, fold), recipe, f"fold {fold}")
-        record = {"widths": list(recipe.widths)}
-        checkpoint.save(network, record, fold_folder(folder, fold), "scene")
-        thresholds = threshold_rule.tune(training, recipe.seed)
+        network = SceneNetwork(recipe.widths)
+        checkpoint.load_weights(network, fold_folder(folder, fold), Task.SCENE.value)
+        thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
         for patch in inside(labelled, folds, fold):
             assert patch.label is not None
             by_network += scores.confusion(patch.label, classify(network, patch))

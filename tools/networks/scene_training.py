@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from payload.types import U8, Grid
 from tools.material import IGNORED_LABEL, Grids, Patch, encode, window_codes
+from tools.networks.averaging import RunningAverage
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network
 from tools.networks.synthetic_clouds import CloudMaker, fractal_fields
 
@@ -25,24 +26,32 @@ OFFSET_DEVIATION = {
 }
 
 
+KEPT_SAMPLES = 256
+
+Sample = tuple[dict[Grid, U8], U8]
+"""Codes per grid, and the label."""
+
+
 @dataclass(frozen=True)
 class SceneRecipe:
     """Everything that decides a training run besides the patches.
 
-    ``clear_share`` of the samples are clear patches, ``cloudy_share`` of those get synthetic
-    clouds; so do ``labelled_cloudy_share`` of the labelled patches.
+    ``fresh`` samples of a batch are new, the others are seen again. ``clear_share`` of the
+    samples are clear patches, ``cloudy_share`` of those get synthetic clouds; so do
+    ``labelled_cloudy_share`` of the labelled patches.
     """
 
-    widths: tuple[int, int, int] = (48, 80, 112)
-    steps: int = 2400
+    widths: tuple[int, int, int] = (32, 64, 96)
+    steps: int = 1300
     batch: int = 8
+    fresh: int = 4
     peak_rate: float = 2e-3
     weight_decay: float = 0.02
     average_decay: float = 0.995
-    clear_share: float = 0.35
+    clear_share: float = 0.4
     cloudy_share: float = 0.7
     labelled_cloudy_share: float = 0.25
-    class_weights: tuple[float, float, float, float] = (1.0, 1.2, 2.5, 2.5)
+    class_weights: tuple[float, float, float, float] = (1.0, 1.2, 2.5, 2.2)
     seed: int = 0
 
 
@@ -100,13 +109,11 @@ def _merge_labels(below: U8, added: U8) -> U8:
     return np.where(below == IGNORED_LABEL, IGNORED_LABEL, merged).astype(np.uint8)
 
 
-def draw_sample(
-    rng: np.random.Generator, patch: Patch, clouds: CloudMaker, *, add_cloud: bool
-) -> tuple[dict[Grid, U8], U8]:
+def draw_sample(rng: np.random.Generator, patch: Patch, clouds: CloudMaker, *, add_cloud: bool) -> Sample:
     """One augmented crop: codes per grid, and the label."""
     grids, label = _crop(rng, patch)
     if add_cloud:
-        grids, added = clouds.add(rng, grids)
+        grids, added = clouds.add(rng, grids, retint=patch.label is None)
         label = _merge_labels(label, added)
     grids = _jitter(rng, grids)
     quarters, flip = int(rng.integers(0, 4)), bool(rng.random() < 0.5)
@@ -117,34 +124,51 @@ def draw_sample(
     return codes, label
 
 
-def _draw_batch(
-    rng: np.random.Generator,
-    labelled: Sequence[Patch],
-    clear: Sequence[Patch],
-    clouds: CloudMaker,
-    recipe: SceneRecipe,
-) -> tuple[list[Tensor], Tensor]:
-    codes, labels = [], []
-    for _ in range(recipe.batch):
-        use_clear = bool(clear) and rng.random() < recipe.clear_share
-        pool = clear if use_clear else labelled
+class SampleStream:
+    """Batches of which one part is drawn afresh and the rest is seen again, turned.
+
+    Drawing costs as much as learning; a sample is worth more than one look.
+    """
+
+    def __init__(self, labelled: Sequence[Patch], clear: Sequence[Patch], recipe: SceneRecipe) -> None:
+        self._labelled = labelled
+        self._clear = clear
+        self._recipe = recipe
+        self._rng = np.random.default_rng(recipe.seed)
+        self._clouds = CloudMaker(fractal_fields(self._rng))
+        self._kept: list[Sample] = []
+
+    def _fresh(self) -> Sample:
+        rng, recipe = self._rng, self._recipe
+        use_clear = bool(self._clear) and rng.random() < recipe.clear_share
+        pool = self._clear if use_clear else self._labelled
         patch = pool[int(rng.integers(0, len(pool)))]
         add_cloud = rng.random() < (recipe.cloudy_share if use_clear else recipe.labelled_cloudy_share)
-        one, label = draw_sample(rng, patch, clouds, add_cloud=add_cloud)
-        codes.append(one)
-        labels.append(label)
-    inputs = [torch.from_numpy(np.stack([c[grid] for c in codes])).float() for grid in Grid]
-    return inputs, torch.from_numpy(np.stack(labels).astype(np.int64))
+        return draw_sample(rng, patch, self._clouds, add_cloud=add_cloud)
+
+    def _again(self) -> Sample:
+        codes, label = self._kept[int(self._rng.integers(0, len(self._kept)))]
+        quarters, flip = int(self._rng.integers(0, 4)), bool(self._rng.random() < 0.5)
+        turned = {grid: _turn(plane, quarters, flip=flip) for grid, plane in codes.items()}
+        return turned, _turn(label, quarters, flip=flip)
+
+    def batch(self) -> tuple[list[Tensor], Tensor]:
+        """Codes per grid as float (batch, band, row, col), and labels (batch, row, col)."""
+        fresh = [self._fresh() for _ in range(self._recipe.fresh)]
+        self._kept = [*self._kept, *fresh][-KEPT_SAMPLES:]
+        again = [self._again() for _ in range(self._recipe.batch - self._recipe.fresh)]
+        samples = [*fresh, *again]
+        inputs = [torch.from_numpy(np.stack([codes[grid] for codes, _ in samples])).float() for grid in Grid]
+        return inputs, torch.from_numpy(np.stack([label for _, label in samples]).astype(np.int64))
 
 
 def train_scene(
     labelled: Sequence[Patch], clear: Sequence[Patch], recipe: SceneRecipe, note: str = ""
 ) -> SceneNetwork:
     """The average of the network's weights at the end of ``recipe.steps`` steps."""
-    rng = np.random.default_rng(recipe.seed)
-    clouds = CloudMaker(fractal_fields(rng))
+    stream = SampleStream(labelled, clear, recipe)
     network = build_scene_network(recipe.widths, recipe.seed).to(memory_format=torch.channels_last)
-    average = [p.detach().clone() for p in network.parameters()]
+    average = RunningAverage(network, recipe.average_decay)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=0.15
@@ -152,7 +176,7 @@ def train_scene(
     weights = torch.tensor(recipe.class_weights)
     smooth_loss = 0.0
     for step in range(recipe.steps):
-        inputs, label = _draw_batch(rng, labelled, clear, clouds, recipe)
+        inputs, label = stream.batch()
         inputs = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(*inputs)
@@ -164,16 +188,11 @@ def train_scene(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        decay = min(recipe.average_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, parameter in zip(average, network.parameters(), strict=True):
-                mean.lerp_(parameter, 1 - decay)
+        average.update(step)
         smooth_loss += (loss.item() - smooth_loss) * (0.02 if step > 50 else 1 / (step + 1))
         if (step + 1) % 200 == 0:
             print(f"scene {note} step {step + 1}/{recipe.steps} loss {smooth_loss:.4f}", file=sys.stderr)
-    with torch.no_grad():
-        for mean, parameter in zip(average, network.parameters(), strict=True):
-            parameter.copy_(mean)
+    average.write_back()
     return network.to(memory_format=torch.contiguous_format).eval()
 
 

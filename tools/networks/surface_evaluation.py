@@ -15,6 +15,7 @@ from scipy import ndimage
 from payload.types import F32, SURFACE_BANDS_OF_GRID, U8, Band, Grid
 from tools.material import Grids, Patch, native_grids, read_planes, window_codes
 from tools.networks import surface_simulation as simulation
+from tools.networks.scores import rounded
 from tools.networks.surface_network import BANDS, CELL_PX, RECEPTIVE_PX, SurfaceNetwork
 from tools.networks.surface_training import BANDS_BEFORE, SURFACE_BANDS, draw_pair, inner_pixels, invert
 
@@ -23,6 +24,8 @@ ATMOSPHERE_BANDS = [band for bands in SURFACE_BANDS_OF_GRID.values() for band in
 L2A_BANDS = [band for band in Band if band is not Band.B10]
 SEN2R_TOP_BANDS = [band for band in Band if band is not Band.B8A]
 SEN2R_BOTTOM_BANDS = [band for band in L2A_BANDS if band is not Band.B8A]
+
+KINDS = ("no correction", "ours")
 
 Answer = Callable[[Mapping[Grid, U8]], NDArray[np.float32]]
 """From the codes of a window to the atmosphere (48, cells, cells)."""
@@ -125,3 +128,26 @@ def simulated_errors(
         "none": [round(v, 4) for v in file_order(list(rmse[0]))],
         "float32": [round(v, 4) for v in file_order(list(rmse[1]))],
     }
+
+
+def beside_sen2cor(pairs: Sequence[RealPair], answer: Answer) -> tuple[dict[str, Any], list[Grids]]:
+    """(figures, our surface of every pair): RMSE, bias and sigma per band beside Sen2Cor."""
+    rows: dict[str, list[float]] = {}
+    surfaces = []
+    for pair in pairs:
+        found, sigma = correct(pair.top, answer)
+        surfaces.append(found)
+        rmse, bias = band_errors(pair.bottom, found)
+        rows[f"{pair.name} no correction"] = file_order(band_errors(pair.bottom, pair.top)[0])
+        rows[f"{pair.name} ours"] = file_order(rmse)
+        rows[f"{pair.name} bias of ours"] = file_order(bias)
+        rows[f"{pair.name} sigma of ours"] = file_order([float(p.mean()) for g in Grid for p in sigma[g]])
+    for kind in KINDS:
+        chosen = [rows[f"{pair.name} {kind}"] for pair in pairs]
+        rows[f"mean of pairs, {kind}"] = [float(v) for v in np.nanmean(chosen, axis=0)]
+    figures = {
+        "bands": [band.value for band in L2A_BANDS],
+        "rmse": {name: rounded(values) for name, values in rows.items()},
+        "mean_rmse": {kind: round(float(np.nanmean(rows[f"mean of pairs, {kind}"])), 4) for kind in KINDS},
+    }
+    return figures, surfaces

@@ -4,8 +4,7 @@
               \\________________ sum, ReLU ___________/
                        1x1 -> 1x1                                 per pixel of 20 m
                mean and maximum over 12 x 12 pixels               per cell of 24 px
-                 1x1 + 1x1(geometry), ReLU
-                       3x3 -> 3x3 -> 1x1                          per cell of 24 px
+             1x1 + 1x1(geometry) -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1   per cell of 24 px
         path reflectance, transmittance, spherical albedo, sigma of 12 bands
 
 A cell sees two cells around it (48 px); the bilinear interpolation between cell centres
@@ -47,7 +46,7 @@ class SurfaceNetwork(nn.Module):
         low: Sequence[float],
         high: Sequence[float],
         prior: Sequence[float],
-        widths: Sequence[int] = (24, 32, 24, 64),
+        widths: Sequence[int] = (24, 32, 32, 64),
     ) -> None:
         super().__init__()
         stem, pixel, feature, cell = widths
@@ -61,8 +60,10 @@ class SurfaceNetwork(nn.Module):
         self.peak = nn.MaxPool2d(CELL_20M)
         self.cell = nn.Conv2d(2 * feature, cell, 1)
         self.geometry = nn.Conv2d(4, cell, 1, bias=False)
+        self.cell1 = nn.Conv2d(cell, cell, 1)
         self.cell3a = nn.Conv2d(cell, cell, 3, padding=1)
         self.cell3b = nn.Conv2d(cell, cell, 3, padding=1)
+        self.cell2 = nn.Conv2d(cell, cell, 1)
         self.head = nn.Conv2d(cell, QUANTITIES * BANDS, 1)
         self.code_scale = 1.0 / CODES_PER_UNIT
         lows, highs, priors = (torch.tensor(v, dtype=torch.float32) for v in (low, high, prior))
@@ -73,17 +74,26 @@ class SurfaceNetwork(nn.Module):
             self.head.weight.mul_(0.1)
             self.head.bias.copy_(torch.log(share / (1 - share)))
 
-    def forward(self, b10: Tensor, b20: Tensor, b60: Tensor, geometry: Tensor) -> Tensor:
+    def features(self, b10: Tensor, b20: Tensor, b60: Tensor) -> Tensor:
+        """What the pixels of a cell have in common: means and maxima, (N, C, R/24, C/24)."""
         if self.code_scale != 1.0:
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
         b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
         pixels = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
         pixels = torch.relu(self.pixel2(torch.relu(self.pixel1(pixels))))
-        cells = self.cell(torch.cat([self.mean(pixels), self.peak(pixels)], 1))
-        cells = torch.relu(cells + self.geometry(geometry))
+        return torch.cat([self.mean(pixels), self.peak(pixels)], 1)
+
+    def atmosphere(self, features: Tensor, geometry: Tensor) -> Tensor:
+        """The 48 quantities of every cell."""
+        cells = torch.relu(self.cell(features) + self.geometry(geometry))
+        cells = torch.relu(self.cell1(cells))
         cells = torch.relu(self.cell3a(cells))
         cells = torch.relu(self.cell3b(cells))
+        cells = torch.relu(self.cell2(cells))
         return self.low + self.span * torch.sigmoid(self.head(cells))
+
+    def forward(self, b10: Tensor, b20: Tensor, b60: Tensor, geometry: Tensor) -> Tensor:
+        return self.atmosphere(self.features(b10, b20, b60), geometry)
 
     def fold_code_scale(self) -> None:
         """Move the factor 1/255 into the stem's weights, so that the network reads raw codes."""

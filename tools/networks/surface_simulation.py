@@ -19,7 +19,7 @@ from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, Band, Grid
 from tools import smac
 from tools.material import FILE_BANDS, Grids, average_blocks
 
-WINDOW_PX = 288
+WINDOW_PX = 192
 COEFFICIENT_FILES = ("Coef_S2A_CONTINENTAL.dat", "Coef_S2B_CONTINENTAL.dat")
 WAVELENGTH_UM = np.array(
     [0.443, 0.49, 0.56, 0.665, 0.705, 0.74, 0.783, 0.842, 0.865, 0.945, 1.375, 1.61, 2.19]
@@ -194,11 +194,14 @@ def mean_terms(sky: Sky) -> F32:
     return np.concatenate(parts).astype(np.float32)
 
 
-def reflect_to_window(grids: Mapping[Grid, F32], window_px: int = WINDOW_PX) -> Grids:
-    """The patch continued by its mirror image to a whole window."""
-    continued: Grids = {}
+def crop_to_window(rng: np.random.Generator, grids: Mapping[Grid, F32]) -> Grids:
+    """A random window of a patch; a patch that is too small continues by its mirror image."""
+    size = grids[Grid.R10M].shape[1:]
+    row, col = (6 * int(rng.integers(0, max(length - WINDOW_PX, 0) // 6 + 1)) for length in size)
+    cropped: Grids = {}
     for grid, plane in grids.items():
-        short = [max(window_px // grid - size, 0) for size in plane.shape[1:]]
-        mirrored = np.pad(plane, ((0, 0), (0, short[0]), (0, short[1])), mode="symmetric")
-        continued[grid] = mirrored[:, : window_px // grid, : window_px // grid]
-    return continued
+        window = WINDOW_PX // grid
+        piece = plane[:, row // grid : row // grid + window, col // grid : col // grid + window]
+        short = [window - length for length in piece.shape[1:]]
+        cropped[grid] = np.pad(piece, ((0, 0), (0, short[0]), (0, short[1])), mode="symmetric")
+    return cropped

@@ -16,6 +16,7 @@ from payload.types import F32, U8, Grid
 from tools import smac
 from tools.material import Grids, Patch, encode
 from tools.networks import surface_simulation as simulation
+from tools.networks.averaging import RunningAverage
 from tools.networks.surface_network import (
     BANDS,
     CELL_PX,
@@ -30,15 +31,18 @@ SURFACE_BANDS = {Grid.R10M: 4, Grid.R20M: 6, Grid.R60M: 2}
 EDGE_CELLS = 2
 SAMPLE_PX = 6
 SKIES_FOR_BOUNDS = 3000
+KEPT_PAIRS = 300
 
 
 @dataclass(frozen=True)
 class SurfaceRecipe:
-    """Everything that decides a training run besides the patches."""
+    """Everything that decides a training run besides the patches; ``fresh`` pairs of a batch are
+    new, the others are seen again."""
 
-    widths: tuple[int, int, int, int] = (24, 32, 24, 64)
-    steps: int = 3000
-    batch: int = 6
+    widths: tuple[int, int, int, int] = (24, 32, 32, 64)
+    steps: int = 2200
+    batch: int = 12
+    fresh: int = 6
     peak_rate: float = 3e-3
     weight_decay: float = 0.01
     average_decay: float = 0.995
@@ -79,14 +83,14 @@ def draw_pair(
     rng: np.random.Generator, patch: Patch, sensors: list[smac.Coefficients], unknown_share: float
 ) -> Pair:
     """A patch under a new sky; now and then with a border of no data."""
-    grids = simulation.reflect_to_window(patch.grids)
+    grids = simulation.crop_to_window(rng, patch.grids)
     surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids, sensors))
     sky = simulation.draw_sky(rng, sensors)
     top = simulation.look_through(rng, surface, sky)
     codes = {grid: encode(plane) for grid, plane in top.items()}
     sampled_top, sampled_surface = _sample(rng, top, surface)
     if rng.random() < 0.25:
-        gone = int(rng.integers(1, 8)) * CELL_PX
+        gone = int(rng.integers(1, 6)) * CELL_PX
         is_row = bool(rng.random() < 0.5)
         for stack, pitch in [*((codes[grid], int(grid)) for grid in Grid), (sampled_top, SAMPLE_PX)]:
             cut = slice(0, gone // pitch)
@@ -166,31 +170,37 @@ def train_surface(
     torch.manual_seed(recipe.seed)
     sensors = simulation.read_sensors(shared)
     low, high, prior = physical_bounds(rng, sensors)
-    network = SurfaceNetwork(low, high, prior, recipe.widths)
-    average = [p.detach().clone() for p in network.parameters()]
+    network = SurfaceNetwork(low, high, prior, recipe.widths).to(memory_format=torch.channels_last)
+    average = RunningAverage(network, recipe.average_decay)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=0.15
     )
+    kept: list[Pair] = []
     shown = 0.0
     for step in range(recipe.steps):
-        chosen = rng.integers(0, len(patches), recipe.batch)
-        pairs = [draw_pair(rng, patches[i], sensors, recipe.unknown_geometry_share) for i in chosen]
+        chosen = rng.integers(0, len(patches), recipe.fresh)
+        fresh = [draw_pair(rng, patches[i], sensors, recipe.unknown_geometry_share) for i in chosen]
+        kept = [*kept, *fresh][-KEPT_PAIRS:]
+        again = rng.integers(0, len(kept), recipe.batch - recipe.fresh)
+        pairs = [*fresh, *(kept[i] for i in again)]
         inputs, top, surface, terms = _batch(pairs)
-        loss, error = _loss(network(*inputs), top, surface, terms)
+        *codes, geometry = (x.contiguous(memory_format=torch.channels_last) for x in inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = network.features(*codes)
+        loss, error = _loss(network.atmosphere(features.float(), geometry), top, surface, terms)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         optimizer.step()
         schedule.step()
-        decay = min(recipe.average_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, parameter in zip(average, network.parameters(), strict=True):
-                mean.lerp_(parameter, 1 - decay)
+        average.update(step)
         shown += (float(error) - shown) * (0.02 if step > 50 else 1 / (step + 1))
         if (step + 1) % 200 == 0:
             print(f"surface step {step + 1}/{recipe.steps} mean error {shown:.4f}", file=sys.stderr)
-    with torch.no_grad():
-        for mean, parameter in zip(average, network.parameters(), strict=True):
-            parameter.copy_(mean)
-    return network.eval(), {"low": low, "high": high, "prior": prior}
+    average.write_back()
+    return network.to(memory_format=torch.contiguous_format).eval(), {
+        "low": low,
+        "high": high,
+        "prior": prior,
+    }

@@ -30,6 +30,11 @@ SHADOW = {
     Grid.R20M: np.float32([0.44, 0.58, 0.60, 0.63, 0.66, 0.68]),
     Grid.R60M: np.float32([0.08, 0.55, 0.10]),
 }
+WAVELENGTH_UM = {
+    Grid.R10M: np.array([0.49, 0.56, 0.665, 0.842]),
+    Grid.R20M: np.array([0.705, 0.74, 0.783, 0.865, 1.61, 2.19]),
+    Grid.R60M: np.array([0.443, 0.945, 1.375]),
+}
 B09_OF_R60M = 1
 B10_OF_R60M = 2
 HIGH_CLOUD_B09 = 0.45
@@ -72,12 +77,22 @@ class CloudMaker:
             depth = np.float32(rng.uniform(0.1, 0.6)) * np.maximum(field + rng.uniform(-0.5, 1.0), 0)
         else:
             field = self._field(rng, 0, 2 * FIELDS // 3)
-            depth = np.float32(rng.uniform(1.0, 5.0)) * np.maximum(field - rng.uniform(0.0, 1.8), 0)
+            depth = np.float32(rng.uniform(0.6, 4.0)) * np.maximum(field - rng.uniform(0.0, 1.8), 0)
         return 1 - np.exp(-depth)
 
-    def add(self, rng: np.random.Generator, grids: Grids) -> tuple[Grids, U8]:
+    @staticmethod
+    def _tint(rng: np.random.Generator) -> dict[Grid, F32]:
+        """Gains per band that make another ground of the same shapes: redder, greener, brighter."""
+        gain = rng.normal(0, 0.2)
+        slope = rng.normal(0, 0.25)
+        return {
+            grid: np.exp(gain + slope * np.log(um / 0.8) + rng.normal(0, 0.08, len(um))).astype(np.float32)
+            for grid, um in WAVELENGTH_UM.items()
+        }
+
+    def add(self, rng: np.random.Generator, grids: Grids, *, retint: bool) -> tuple[Grids, U8]:
         """Clear ``grids`` (rows and columns multiples of 6, at most FIELD_PX) under a new cloud,
-        and the label that goes with it."""
+        and the label that goes with it. ``retint`` also changes the colours of the ground."""
         rows, cols = grids[Grid.R10M].shape[1:]
         is_veil = bool(rng.random() < 0.3)
         field = self._opacity(rng, is_veil=is_veil)
@@ -90,6 +105,7 @@ class CloudMaker:
         darkness = np.float32(rng.uniform(0.6, 1.15))
         height = float(rng.uniform(0.3, 1.0)) if is_veil else float(rng.random() ** 4)
         clouded: Grids = {}
+        tint = self._tint(rng)
         for grid, plane in grids.items():
             over, under, light = (
                 average_blocks(f[None], int(grid)) if grid > 1 else f[None] for f in (opacity, shade, texture)
@@ -98,7 +114,8 @@ class CloudMaker:
             if grid is Grid.R60M:
                 cloud[B10_OF_R60M] = 0.002 + 0.15 * height * brightness
                 cloud[B09_OF_R60M] += (HIGH_CLOUD_B09 - cloud[B09_OF_R60M]) * height
-            lit = plane * (1 - under * np.minimum(SHADOW[grid] * darkness, 0.9)[:, None, None])
+            ground = plane * tint[grid][:, None, None] if retint else plane
+            lit = ground * (1 - under * np.minimum(SHADOW[grid] * darkness, 0.9)[:, None, None])
             mixed = lit * (1 - over) ** 1.5 + over * light * cloud[:, None, None]
             clouded[grid] = np.where(plane != 0, mixed, 0).astype(np.float32)
         return clouded, _label(opacity, shade)
