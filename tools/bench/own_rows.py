@@ -2,17 +2,20 @@
 
 The artifacts that fly run on the windows that fly, halo included, with warm requests and
 codes in memory. The closed-form inversion belongs to the surface network's work (its output
-is the coefficients of that equation), so a surface tile includes it, on all native grids.
+is the coefficients of that equation), so a surface tile includes it, on every native grid that
+becomes a product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from payload.assembly import load_models
 from payload.config import Config
 from payload.core import surface
 from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, U8, U16, Grid, TileGrid
@@ -21,21 +24,21 @@ from tools.bench.timing import Cost, mean_cost
 if TYPE_CHECKING:
     import openvino as ov
 
-ARTIFACT = "openvino_int8.xml"
-HALO_PX = 72
 _GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
 _SURFACE_PLANES = sum(len(bands) for bands in SURFACE_BANDS_OF_GRID.values())
 
 
 def network_cost(config: Config, repeats: int, *, with_halo: bool) -> dict[str, Cost]:
     """Cost of one tile by task: scene and surface network, and the inversion of its inner."""
-    halo_px = HALO_PX if with_halo else 0
-    tiles = TileGrid(config.tiles.inner_rows_px, config.tiles.inner_columns_px, halo_px)
-    beside = Path(config.source).parent
+    models, tiles = load_models(config)
+    if not with_halo:
+        tiles = replace(tiles, halo_px=0)
     costs = {}
-    for name, folder in (("scene", config.models.scene), ("surface", config.models.surface)):
-        costs[name] = mean_cost(_inference(beside / folder / ARTIFACT, tiles, config.engine.threads), repeats)
-    costs["inversion"] = mean_cost(_inversion(tiles), repeats)
+    for task, model in models.items():
+        (topology,) = (file.path for file in model.artifact.files if file.path.endswith(".xml"))
+        infer = _inference(model.folder / topology, tiles, config.engine.threads)
+        costs[task.value] = mean_cost(infer, repeats)
+    costs["inversion"] = mean_cost(_inversion(tiles, config.products.surface_grids), repeats)
     return costs
 
 
@@ -76,8 +79,8 @@ def _window_codes(tiles: TileGrid) -> dict[str, U8 | F32]:
     return inputs
 
 
-def _inversion(tiles: TileGrid) -> Callable[[], None]:
-    """Solves one inner on every native grid, as the pipeline does."""
+def _inversion(tiles: TileGrid, grids: Sequence[Grid]) -> Callable[[], None]:
+    """Solves one inner on the native grids that make products, as the pipeline does."""
     rng = np.random.default_rng(0)
     cells = (tiles.window_rows_px // surface.CELL_PX, tiles.window_columns_px // surface.CELL_PX)
     if not tiles.halo_px:  # the inversion reads one cell around the inner, which then is missing
@@ -87,8 +90,8 @@ def _inversion(tiles: TileGrid) -> Callable[[], None]:
     wobble = rng.uniform(0.9, 1.1, (4, _SURFACE_PLANES, *cells)).astype(np.float32)
     atmosphere: F32 = typical * wobble
     counts: dict[Grid, U16] = {}
-    for grid, bands in BANDS_OF_GRID.items():
-        shape = (len(bands), tiles.inner_rows_px // grid, tiles.inner_columns_px // grid)
+    for grid in grids:
+        shape = (len(BANDS_OF_GRID[grid]), tiles.inner_rows_px // grid, tiles.inner_columns_px // grid)
         counts[grid] = rng.integers(1001, 6000, shape, dtype=np.uint16)
 
     def invert() -> None:
