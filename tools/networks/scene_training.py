@@ -15,6 +15,7 @@ from payload.types import U8, Grid
 from tools.material import IGNORED_LABEL, Grids, Patch, encode, window_codes
 from tools.networks.averaging import RunningAverage
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network
+from tools.networks.seven_bits import keep_rounded, round_weights
 from tools.networks.synthetic_clouds import CloudMaker, fractal_fields
 
 CROP_PX = 192
@@ -42,7 +43,7 @@ class SceneRecipe:
     """
 
     widths: tuple[int, int, int] = (32, 64, 96)
-    steps: int = 1300
+    steps: int = 2800
     batch: int = 8
     fresh: int = 4
     peak_rate: float = 2e-3
@@ -168,6 +169,7 @@ def train_scene(
     """The average of the network's weights at the end of ``recipe.steps`` steps."""
     stream = SampleStream(labelled, clear, recipe)
     network = build_scene_network(recipe.widths, recipe.seed).to(memory_format=torch.channels_last)
+    round_weights(network)
     average = RunningAverage(network, recipe.average_decay)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -193,6 +195,7 @@ def train_scene(
         if (step + 1) % 200 == 0:
             print(f"scene {note} step {step + 1}/{recipe.steps} loss {smooth_loss:.4f}", file=sys.stderr)
     average.write_back()
+    keep_rounded(network)
     return network.to(memory_format=torch.contiguous_format).eval()
 
 
