@@ -29,15 +29,10 @@ WINDOW_MULTIPLE_PX = 48
 
 
 def calibration_feeds(patches: Iterable[material.Patch], *, with_geometry: bool) -> list[export.Feed]:
-    """Windows of the patches with a border of no data, and one that holds code 255, so that
-    the input range is exactly 0..255 and codes pass into the network unrounded."""
+    """Windows of the patches with a border of no data, geometry known to every other one."""
     feeds = []
     for number, patch in enumerate(patches):
         codes = material.window_codes(patch.grids, WINDOW_MULTIPLE_PX, WINDOW_MULTIPLE_PX)
-        if number == 0:
-            codes = {grid: plane.copy() for grid, plane in codes.items()}
-            for plane in codes.values():
-                plane[:, -1, -1] = 255
         feed = {INPUT_OF_GRID[grid]: codes[grid][None].astype(np.float32) for grid in Grid}
         if with_geometry:
             known = number % 2 == 0
