@@ -2,7 +2,7 @@
 
 scene: cross-validates the recipe by place, then trains the network that ships on all places
 with the same recipe and number of steps. surface: trains on simulated pairs alone. Both are
-seeded; nothing is chosen by what is reported. Weights and a record go to OUT.
+seeded; the last step's average is kept, no checkpoint is chosen. Weights and a record go to OUT.
 """
 
 from __future__ import annotations
