@@ -42,7 +42,8 @@ SCENE_LIMITS = """\
   of thresholds on the bands, which favours the rule. Temperate fields and towns, sea, tropical
   forest, savanna; no snow, no ice, no sand: expect cloud called there.
 - **Shadow is found worse than by the rule** (recall above all): most of the loss is one patch that lies
-  in shadow from edge to edge, which nothing in its neighbourhood gives away; the rest is savanna and shadows of clouds outside.
+  in shadow from edge to edge, which nothing in its neighbourhood gives away;
+  the rest is savanna and shadows of clouds outside.
 - Thin cloud is the weakest class; much of the confusion is thin against clear, where the
   annotator's border is a matter of taste.
 - A shadow whose cloud is outside the 72 px that the network sees is judged by its darkness alone.
