@@ -263,7 +263,7 @@ class Tile:
             where ``valid_px`` is 0, for such a tile never reaches a network.
         geometry: float32 (1, 4, 1, 1): 1 if angles are known, then the cosines of sun zenith,
             view zenith and relative azimuth; all 0 if not.
-        valid: bool (rows, cols) of the inner: every band has a value there.
+        valid: bool (rows, cols) of the inner: every grid has data there.
         valid_px: how many of them are true.
     """
 

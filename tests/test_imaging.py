@@ -41,7 +41,7 @@ def test_every_valid_pixel_is_classified_and_every_other_is_no_data(
     (classes,) = assembled(walked.bodies(), ProductKind.CLASSES, ROWS, COLUMNS)
     valid = np.ones((ROWS, COLUMNS), dtype=bool)
     for grid, samples in dn.items():
-        valid &= (samples > 0).all(axis=0).repeat(grid, 0).repeat(grid, 1)[:ROWS, :COLUMNS]
+        valid &= (samples > 0).any(axis=0).repeat(grid, 0).repeat(grid, 1)[:ROWS, :COLUMNS]
     np.testing.assert_array_equal(classes == SceneClass.NO_DATA, ~valid)
     walked.store.close()
 

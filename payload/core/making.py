@@ -78,7 +78,7 @@ class ProductMaker:
         return self._product(tile, stats, products.SURFACE_KIND_OF_GRID[grid], body)
 
     def _label(self, tile: Tile, task: Task) -> products.ProductLabel:
-        model = self._model_sha256[task][: MODEL_HEX_DIGITS]
+        model = self._model_sha256[task][:MODEL_HEX_DIGITS]
         return products.ProductLabel(self._origin, tile.index, tile.inner, model)
 
     def _product(self, tile: Tile, stats: SceneStats, kind: ProductKind, body: bytes) -> Product:

@@ -4,7 +4,8 @@ Rules:
 1. ``counts`` = round(10000 x reflectance) + 1000 as uint16, and 0 exactly where there is no
    data: the Level-1C convention since processing baseline 04.00 (Sentinel-2 Products
    Specification Document), whatever the source's own offset and quantification are.
-2. A pixel that has data never becomes 0, and one without never becomes anything else.
+2. A pixel without data is 0 in every band of a grid; one that is 0 in some bands only is dark
+   there (water in the short-wave infrared before baseline 04.00), and keeps its data.
 3. ``codes`` = round(255 sqrt(reflectance / 1.6)) clipped to 1..255, 0 where there is no
    data. The square root spends the eight bits where shadows and dark water are: one code is
    0.0006 of reflectance at 0.01 and 0.008 at 1.0, near the photon noise's own law.
@@ -67,30 +68,33 @@ class DnScale:
 
     def to_counts(self, dn: U16, grid: Grid, out: U16) -> None:
         """Write the counts of ``dn`` (band, row, col) to ``out`` of the same shape."""
-        for index, band in enumerate(BANDS_OF_GRID[grid]):
-            shift = self._offset_dn[band] * self._gain + COUNTS_OFFSET
-            if self._gain == 1.0 and shift == 0.0:
-                out[index] = dn[index]
-            else:
-                self._rescale(dn[index], shift, out[index])
+        shifts = [self._offset_dn[band] * self._gain + COUNTS_OFFSET for band in BANDS_OF_GRID[grid]]
+        if self._gain == 1.0 and not any(shifts):
+            out[...] = dn
+            return
+        has_data = has_any(dn)
+        for samples, shift, counts in zip(dn, shifts, out, strict=True):
+            for row in range(samples.shape[0]):
+                scaled = np.rint(samples[row] * np.float32(self._gain) + np.float32(shift))
+                counts[row] = np.clip(scaled, 1, COUNTS_MAX)
+            counts *= has_data
 
-    def _rescale(self, dn: U16, shift: float, out: U16) -> None:
-        for row in range(dn.shape[0]):
-            counts = np.rint(dn[row] * np.float32(self._gain) + np.float32(shift))
-            np.clip(counts, 1, COUNTS_MAX, out=counts)
-            counts[dn[row] == 0] = NO_DATA_COUNTS
-            out[row] = counts
+
+def has_any(samples: U16) -> NDArray[np.bool_]:
+    """Where any band (band, row, col) is not 0: bool (row, col)."""
+    seen: NDArray[np.bool_] = np.bitwise_or.reduce(samples, axis=0) != NO_DATA_COUNTS
+    return seen
 
 
 def valid_mask(counts: Mapping[Grid, U16], rows: int, columns: int) -> NDArray[np.bool_]:
-    """Where every band has a value, on the 10 m grid: bool (rows, columns).
+    """Where every grid has data, on the 10 m grid: bool (rows, columns).
 
     Args:
         counts: per grid, uint16 (band, ceil(rows / pitch), ceil(columns / pitch)).
     """
     valid = np.ones((rows, columns), dtype=np.bool_)
     for grid, samples in counts.items():
-        seen = samples.min(axis=0) != NO_DATA_COUNTS
+        seen = has_any(samples)
         if grid != Grid.R10M:
             if seen.all():
                 continue

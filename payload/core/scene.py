@@ -2,7 +2,7 @@
 
 Rules:
 1. A pixel's class is the one with the highest score; of equals, the lowest class number.
-2. A pixel that lacks any band is NO_DATA, whatever the network said.
+2. A pixel without data is NO_DATA, whatever the network said.
 3. Ratios are of the valid pixels; a tile without any has ratios of 0.
 """
 

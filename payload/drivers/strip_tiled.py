@@ -25,7 +25,7 @@ from payload.drivers.native_grids import (
 )
 from payload.drivers.tile_rows import Scratch, TiledImage, TileRows, row_of_tiles_bytes
 from payload.errors import StripError
-from payload.types import U16, Band, Grid, RowBlock, StripInfo
+from payload.types import U16, Band, Grid, RowBlock, StripInfo, Window
 
 _STEP_ROWS = 48
 _SAMPLE_BYTES = 2
@@ -149,3 +149,20 @@ class TiledStrip:
             faults += rows.read(row, planes)
             for plane, band in zip(planes, entry.bands, strict=True):
                 average_blocks(plane, GRID_OF_BAND[band], plane_of(dn, band))
+        for entry, rows in zip(self._images, self._rows, strict=True):
+            pitch = GRID_OF_BAND[entry.bands[0]] if self._is_native else Grid.R10M
+            for part in rows.lost_parts:
+                _leave_out(part, pitch, row, dn)
+
+
+def _leave_out(part: Window, pitch: int, first_row: int, dn: dict[Grid, U16]) -> None:
+    """What one band has lost is no data in every band: networks never see half a pixel.
+
+    Args:
+        part: in samples of ``pitch``.
+        first_row: 10 m row at which ``dn`` starts.
+    """
+    row, col = part.row * pitch - first_row, part.col * pitch
+    row_end, col_end = row + part.rows * pitch, col + part.cols * pitch
+    for grid, samples in dn.items():
+        samples[:, max(row, 0) // grid : -(-row_end // grid), col // grid : -(-col_end // grid)] = 0

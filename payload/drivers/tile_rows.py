@@ -23,7 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from payload.errors import StripError
-from payload.types import U16
+from payload.types import U16, Window
 
 _SAMPLE_BYTES = 2
 
@@ -142,6 +142,8 @@ class TileRows:
         self._offset = offset
         self._staged: int | None = None
         self._lost: set[int] = set()
+        self.lost_parts: list[Window] = []
+        """What the last `read` left 0 because its tile is damaged, in pixels of the image."""
 
     def read(self, row: int, out: U16) -> list[str]:
         """Fills ``out``, uint16 (plane, rows, columns), from ``row`` on; rows only ever grow.
@@ -150,6 +152,7 @@ class TileRows:
             One sentence for each damaged tile met for the first time.
         """
         faults: list[str] = []
+        self.lost_parts.clear()
         tile_rows, start, end = self._image.tile_rows, row, row + out.shape[1]
         while row < end:
             down = row // tile_rows
@@ -169,7 +172,10 @@ class TileRows:
         """A whole row of tiles goes straight to ``out``."""
         for across, left, right in self._columns():
             tile = self._tile(down, across, faults)
-            out[:, :, left:right] = 0 if tile is None else tile
+            if tile is None:
+                self._leave_out(down * self._image.tile_rows, left, right, out)
+            else:
+                out[:, :, left:right] = tile
 
     def _stage(self, down: int, faults: list[str]) -> None:
         """Decodes a row of tiles into the scratch file, one after the other."""
@@ -189,7 +195,7 @@ class TileRows:
         buffer = np.empty(rows * min(self._image.tile_columns, self._image.columns), np.uint16)
         for across, left, right in self._columns():
             if across in self._lost:
-                out[:, :, left:right] = 0
+                self._leave_out(down * self._image.tile_rows + skipped, left, right, out)
                 continue
             width = right - left
             piece = buffer[: rows * width]
@@ -197,6 +203,10 @@ class TileRows:
                 pixel = (plane * height + skipped) * width
                 self._scratch.read(piece, self._tile_offset(down, left) + pixel * _SAMPLE_BYTES)
                 out[plane, :, left:right] = piece.reshape(rows, width)
+
+    def _leave_out(self, row: int, left: int, right: int, out: U16) -> None:
+        out[:, :, left:right] = 0
+        self.lost_parts.append(Window(row, left, out.shape[1], right - left))
 
     def _tile(self, down: int, across: int, faults: list[str]) -> U16 | None:
         try:

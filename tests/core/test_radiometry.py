@@ -39,6 +39,17 @@ def test_data_never_becomes_no_data_nor_the_reverse(offset: int, quantification:
     np.testing.assert_array_equal(counts_of(offset, quantification) == 0, every_dn == 0)
 
 
+def test_a_band_that_is_0_where_others_are_not_is_dark_and_not_missing() -> None:
+    """Before baseline 04.00 water may be 0 in the short-wave infrared."""
+    dn = np.zeros((6, 1, 3), dtype=np.uint16)
+    dn[:, 0, 1:] = 300
+    dn[5, 0, 2] = 0
+    out = np.zeros_like(dn)
+    DnScale(dict.fromkeys(Band, 0), 10000).to_counts(dn, Grid.R20M, out)
+    assert out[:, 0].T.tolist() == [[0] * 6, [1300] * 6, [1300] * 5 + [1000]]
+    assert valid_mask({Grid.R20M: out}, 2, 6).tolist() == [[False] * 2 + [True] * 4] * 2
+
+
 def test_offsets_are_per_band() -> None:
     dn = np.full((3, 2, 2), 500, dtype=np.uint16)
     offsets = dict.fromkeys(Band, 0) | {BANDS_OF_GRID[Grid.R60M][1]: -100}
@@ -66,12 +77,13 @@ def test_encode_is_the_table_everywhere() -> None:
     np.testing.assert_array_equal(out, code_table()[counts])
 
 
-def test_a_pixel_is_valid_only_where_every_band_has_a_value() -> None:
+def test_a_pixel_is_valid_only_where_every_grid_has_data() -> None:
     counts = {g: np.ones((len(b), -(-13 // g), -(-17 // g)), np.uint16) for g, b in BANDS_OF_GRID.items()}
     assert valid_mask(counts, 13, 17).all()
-    counts[Grid.R10M][2, 0, 0] = 0
-    counts[Grid.R20M][5, 6, 8] = 0
-    counts[Grid.R60M][1, 1, 0] = 0
+    counts[Grid.R10M][:, 0, 0] = 0
+    counts[Grid.R20M][:, 6, 8] = 0
+    counts[Grid.R60M][:, 1, 0] = 0
+    counts[Grid.R20M][5, 0, 0:3] = 0
     expected = np.ones((13, 17), dtype=bool)
     expected[0, 0] = False
     expected[12:, 16:] = False

@@ -231,3 +231,11 @@ def edit_text(folder: Path, name: str, pattern: str, replacement: str) -> None:
     text, count = re.subn(pattern, replacement, path.read_text(), flags=re.DOTALL)
     assert count, pattern
     path.write_text(text)
+
+
+def lose(dn: Dn, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    """Make 10 m pixels no data in every band, and with them each coarser sample they lie in."""
+    for grid, samples in dn.items():
+        down = slice(rows[0] // grid, -(-rows[1] // grid))
+        across = slice(columns[0] // grid, -(-columns[1] // grid))
+        samples[:, down, across] = 0

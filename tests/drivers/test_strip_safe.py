@@ -26,6 +26,7 @@ from tests.drivers.strip_material import (
     assert_equal,
     band_file,
     edit_text,
+    lose,
     read_and_close,
     strip_info,
     write_safe_strip,
@@ -133,7 +134,7 @@ def test_the_scratch_file_holds_one_row_of_tiles_per_band_and_leaves_no_trace(
     strip.close()
 
 
-def test_a_damaged_tile_is_0_and_named_once_and_nothing_else_changes(
+def test_a_damaged_tile_is_no_data_in_every_band_and_named_once_and_nothing_else_changes(
     copy: Path, dn: Dn, tmp_path: Path
 ) -> None:
     path = band_file(copy, Band.B05)
@@ -143,7 +144,7 @@ def test_a_damaged_tile_is_0_and_named_once_and_nothing_else_changes(
     path.write_bytes(content)
     found, faults = read_and_close(open_safe(copy, tmp_path), [6])
     expected = {grid: planes.copy() for grid, planes in dn.items()}
-    plane_of(expected, Band.B05)[40:80, 40:80] = 0
+    lose(expected, (80, 160), (80, 160))
     assert_equal(found, expected)
     assert len(faults) == 1
     assert "B05" in faults[0]
@@ -157,7 +158,7 @@ def test_a_truncated_band_gives_rows_of_0_and_the_run_goes_on(copy: Path, dn: Dn
     path.write_bytes(content[: starts[3] + 50])
     found, faults = read_and_close(open_safe(copy, tmp_path))
     expected = {grid: planes.copy() for grid, planes in dn.items()}
-    plane_of(expected, Band.B04)[96:] = 0
+    lose(expected, (96, ROWS), (0, COLUMNS))
     assert_equal(found, expected)
     assert len(faults) == 6
 
