@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -29,8 +30,8 @@ LONGEST_LIFE_S = 4.0
 def board(folder: Path) -> Path:
     """ci_cpu.yaml with tiles so small that a run commits eighty times."""
     text = (REPOSITORY / "firmware_configs" / "ci_cpu.yaml").read_text()
-    text = text.replace("inner_rows_px: 240", "inner_rows_px: 48")
-    text = text.replace("inner_columns_px: 1104", "inner_columns_px: 96")
+    text = re.sub(r"inner_rows_px: \d+", "inner_rows_px: 48", text)
+    text = re.sub(r"inner_columns_px: \d+", "inner_columns_px: 96", text)
     text = text.replace("../models", str(REPOSITORY / "models")).replace("../build", str(folder))
     config = folder / "board.yaml"
     config.write_text(text)
