@@ -61,6 +61,7 @@ class _Work:
     classes: U8
     products: list[Product] = field(default_factory=list)
     engines: dict[str, str] = field(default_factory=dict)
+    quicklook: U8 | None = None
     surface: U16 | None = None
     is_complete: bool = False
 
@@ -189,7 +190,11 @@ class StripWalk:
 
     def _make_scene(self, work: _Work) -> None:
         counts = {grid: self._scheduler.counts(work.tile, grid) for grid in Grid}
-        work.products += self._maker.scene_products(work.tile, work.stats, work.classes, counts)
+        pitch_px = self._config.products.quicklook_pitch_px
+        work.quicklook = pictures.true_colour(counts[Grid.R10M], pitch_px)
+        work.products += self._maker.scene_products(
+            work.tile, work.stats, work.classes, work.quicklook, counts
+        )
 
     def _make_surface(self, work: _Work, inference: Inference) -> None:
         for grid in self._config.products.surface_grids:
@@ -256,8 +261,10 @@ class StripWalk:
         )
 
     def _record(self, work: _Work) -> TileRecord:
-        counts = self._scheduler.counts(work.tile, Grid.R10M)
-        small = pictures.thumbnail(counts, work.classes, work.surface, self._pitch_px)
+        top = work.quicklook
+        if top is None or self._pitch_px != self._config.products.quicklook_pitch_px:
+            top = pictures.true_colour(self._scheduler.counts(work.tile, Grid.R10M), self._pitch_px)
+        small = pictures.thumbnail(top, work.classes, work.surface, self._pitch_px)
         return TileRecord(
             self._strip_id,
             work.tile.index,

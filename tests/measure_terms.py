@@ -16,6 +16,7 @@ from payload.assembly import load_board, load_models, open_source
 from payload.commands import _network
 from payload.core.downlink import DownlinkQueue
 from payload.core.making import ProductMaker
+from payload.core.pictures import true_colour
 from payload.core.radiometry import code_table
 from payload.core.scene import classify
 from payload.core.scheduler import Scheduler
@@ -76,7 +77,8 @@ def main() -> None:
     with term("products"):
         maker = ProductMaker(source.info, config, dict.fromkeys(Task, "0" * 64))
         counts = {grid: scheduler.counts(tile, grid) for grid in Grid}
-        made = maker.scene_products(tile, stats, classes, counts)
+        small = true_colour(counts[Grid.R10M], config.products.quicklook_pitch_px)
+        made = maker.scene_products(tile, stats, classes, small, counts)
         for grid in Grid:
             reflectance = surface_counts(counts[grid], air.output, grid, tiles)
             sigma = sigma_counts(air.output, grid, tiles, tile.inner)

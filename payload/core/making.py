@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from payload.config import Config
 from payload.core import products, value
-from payload.core.pictures import true_colour
 from payload.core.products.container import MODEL_HEX_DIGITS
 from payload.types import (
     F32,
@@ -41,22 +40,20 @@ class ProductMaker:
         self._tile_px = config.tiles.inner_rows_px * config.tiles.inner_columns_px
 
     def scene_products(
-        self, tile: Tile, stats: SceneStats, classes: U8, counts: Mapping[Grid, U16]
+        self, tile: Tile, stats: SceneStats, classes: U8, quicklook: U8, counts: Mapping[Grid, U16]
     ) -> list[Product]:
         """Statistics, quick-look and class map, and the tile as received if that is asked for.
 
         Args:
             classes: uint8 (row, col) of the inner.
+            quicklook: true colour, uint8 (3, row, col), at the configuration's pitch.
             counts: per grid, uint16 (band, row, col) of the inner.
         """
         label = self._label(tile, Task.SCENE)
         pitch_px = self._config.products.quicklook_pitch_px
         bodies = [
             (ProductKind.STATISTICS, products.encode_statistics(label, stats)),
-            (
-                ProductKind.QUICKLOOK,
-                products.encode_quicklook(label, true_colour(counts[Grid.R10M], pitch_px), pitch_px),
-            ),
+            (ProductKind.QUICKLOOK, products.encode_quicklook(label, quicklook, pitch_px)),
             (ProductKind.CLASSES, products.encode_classes(label, classes)),
         ]
         if self._config.products.raw:

@@ -91,9 +91,12 @@ def _spans(size: int, pitch: int) -> NDArray[np.int64]:
     return np.diff(np.append(np.arange(0, size, pitch), size))
 
 
-def thumbnail(counts: U16, classes: U8, surface: U16 | None, pitch_px: int) -> U8:
-    """A finished tile in small, uint8 (7, row, col): true colour, class, surface true colour."""
-    top = true_colour(counts, pitch_px)
+def thumbnail(top: U8, classes: U8, surface: U16 | None, pitch_px: int) -> U8:
+    """A finished tile in small, uint8 (7, row, col): true colour, class, surface true colour.
+
+    Args:
+        top: `true_colour` of what was received, at the same pitch.
+    """
     out = np.full((7, *top.shape[1:]), _NO_SURFACE, dtype=np.uint8)
     out[:3] = top
     out[3] = classes[::pitch_px, ::pitch_px]

@@ -112,6 +112,7 @@ class Scheduler:
         """The next tile, or None while rows or slots are wanting."""
         if not self._pending or not self._free_slots or self.rows_wanted:
             return None
+        self._blank_what_never_came()
         index = self._pending.pop(0)
         inner = self.tiling.inner(index)
         valid = valid_mask({grid: self._view(inner, grid) for grid in self._buffer}, inner.rows, inner.cols)
@@ -163,7 +164,13 @@ class Scheduler:
             for start in range(0, keep, step):  # so that source and target never overlap
                 stop = min(start + step, keep)
                 rows[:, start:stop] = rows[:, start + step : stop + step]
-            rows[:, keep:] = 0
+
+    def _blank_what_never_came(self) -> None:
+        """Rows of the row of tiles before, where the strip has ended, are no data (rule 6)."""
+        came_px = self._next_row - self._top
+        if came_px < self._grid.window_rows_px:
+            for grid, rows in self._buffer.items():
+                rows[:, max(0, -(-came_px // grid)) :] = 0
 
 
 def row_buffer(tiling: Tiling) -> dict[Grid, U16]:

@@ -34,7 +34,8 @@ def test_the_picture_of_a_strip_is_its_tiles_in_their_places() -> None:
     for index in range(tiling.tiles):
         inner = tiling.inner(index)
         place = slice(inner.row, inner.row_end), slice(inner.col, inner.col_end)
-        small = thumbnail(counts[:, place[0], place[1]], classes[place], counts[:, place[0], place[1]], 4)
+        here = counts[:, place[0], place[1]]
+        small = thumbnail(true_colour(here, 4), classes[place], here, 4)
         records.append(TileRecord("s", index, inner, no_data_stats(inner), {}, {}, {}, small))
     picture = compose(records, 100, 200, 4)
     assert picture.shape == (25, 3 * 50 + 12, 3)
