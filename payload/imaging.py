@@ -200,6 +200,7 @@ class StripWalk:
         for grid in self._config.products.surface_grids:
             counts = self._scheduler.counts(work.tile, grid)
             reflectance = surface.surface_counts(counts, inference.output, grid, self._tiles)
+            surface.without_cloud(reflectance, work.classes, grid)
             sigma = surface.sigma_counts(inference.output, grid, self._tiles, work.tile.inner)
             work.products.append(self._maker.surface_product(work.tile, work.stats, grid, reflectance, sigma))
             if grid is Grid.R10M:

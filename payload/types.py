@@ -298,8 +298,8 @@ class EngineName:
 class Inference:
     """What an engine made of one tile.
 
-    ``output`` for Task.SCENE: uint8 (4, rows, cols) of the window, scores summing to about
-    255, in the order of SceneClass. For Task.SURFACE: float32 (4, 13 - 1, rows / cell,
+    ``output`` for Task.SCENE: uint8 (4, rows, cols) of the window, scores in the order of
+    SceneClass, in steps of a logit (`core.scene`). For Task.SURFACE: float32 (4, 13 - 1, rows / cell,
     cols / cell): path reflectance, two-way transmittance, spherical albedo and the standard
     deviation of the reflectance, bands in the order of SURFACE_BANDS_OF_GRID, grid by grid.
     """

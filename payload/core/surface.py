@@ -10,6 +10,8 @@ Rules:
    1 / T, its shift rho_path / T, and S. Weights depend only on a pixel's place in its cell,
    so a pixel comes out the same to the last bit in whatever tile it lies.
 3. No data stays no data, and what has data is at least 1 count.
+4. Where thick cloud hides the surface there is no surface reflectance: 0, no data. What is
+   not sent leaves room for what is seen; the class map says why it is not there.
 
 No halo is needed beyond one cell; the spatial detail is the instrument's own.
 """
@@ -24,8 +26,10 @@ from payload.types import (
     COUNTS_PER_REFLECTANCE,
     F32,
     SURFACE_BANDS_OF_GRID,
+    U8,
     U16,
     Grid,
+    SceneClass,
     TileGrid,
     Window,
 )
@@ -146,3 +150,20 @@ def sigma_counts(atmosphere: F32, grid: Grid, tiles: TileGrid, inner: Window) ->
     cols = slice(margin, margin - (-inner.cols // CELL_PX))
     sigma: F32 = atmosphere[3, _planes_of(grid), rows, cols] * np.float32(COUNTS_PER_REFLECTANCE)
     return sigma
+
+
+def without_cloud(reflectance: U16, classes: U8, grid: Grid) -> None:
+    """Take away, in place, every sample that is thick cloud all over: no surface is seen there.
+
+    Args:
+        reflectance: uint16 counts (band, row, col).
+        classes: SceneClass as uint8 (row, col), 10 m.
+    """
+    seen = classes != SceneClass.THICK_CLOUD
+    _, rows, columns = reflectance.shape
+    if grid != Grid.R10M:
+        padding = ((0, rows * grid - seen.shape[0]), (0, columns * grid - seen.shape[1]))
+        if any(after for _, after in padding):
+            seen = np.pad(seen, padding)
+        seen = seen.reshape(rows, grid, columns, grid).any(axis=(1, 3))
+    reflectance *= seen

@@ -20,7 +20,6 @@ from payload.types import F32, U8, EngineName, Grid, Inference, Precision, Targe
 
 _GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
 _GEOMETRY = "geometry"
-_SCORE_SUM_TOLERANCE = 4  # four rounded scores add up to 255 within half a step each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +140,8 @@ def _compile(core: ov.Core, network: Network, tiles: TileGrid, slots: int, threa
 def _is_plausible(task: Task, output: U8 | F32) -> bool:
     if task is Task.SURFACE:
         return bool(np.isfinite(output).all())
-    middle = output[:, output.shape[1] // 2].sum(axis=0, dtype=np.int32)
-    return bool((np.abs(middle - 255) <= _SCORE_SUM_TOLERANCE).all())
+    middle = output[:, output.shape[1] // 2]
+    return bool((middle.max(axis=0) != middle.min(axis=0)).any())  # a class ahead somewhere
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.core.scene import classify, inner_scores, no_data_stats
+from payload.core.scene import LOGIT_RANGE, SCORE_MAX, classify, inner_scores, no_data_stats
 from payload.types import SceneClass, TileGrid, Window
 
 
@@ -32,7 +32,9 @@ def test_a_pixel_that_lacks_a_band_is_no_data_and_ratios_are_of_the_others(seed:
     assert np.isclose(stats.cloud_shadow_ratio, (classes[valid] == 3).mean())
     total = stats.clear_ratio + stats.thick_cloud_ratio + stats.thin_cloud_ratio + stats.cloud_shadow_ratio
     assert np.isclose(total, 1)
-    assert np.isclose(stats.mean_confidence_ratio, scores.max(axis=0)[valid].mean() / 255)
+    logits = np.sort(scores.astype(float) * (2 * LOGIT_RANGE / SCORE_MAX), axis=0)
+    sure = np.exp(logits[3]) / (np.exp(logits[3]) + np.exp(logits[2]))
+    assert np.isclose(stats.mean_confidence_ratio, sure[valid].mean())
 
 
 def test_a_tile_without_a_valid_pixel_has_ratios_of_0() -> None:

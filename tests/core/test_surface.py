@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from payload.core.surface import CELL_PX, sigma_counts, surface_counts
-from payload.types import BANDS_OF_GRID, SURFACE_BANDS_OF_GRID, Grid, TileGrid, Window
+from payload.core.surface import CELL_PX, sigma_counts, surface_counts, without_cloud
+from payload.types import BANDS_OF_GRID, SURFACE_BANDS_OF_GRID, Grid, SceneClass, TileGrid, Window
 
 TILES = TileGrid(inner_rows_px=96, inner_columns_px=144, halo_px=72)
 PLANES = {Grid.R10M: slice(0, 4), Grid.R20M: slice(4, 10), Grid.R60M: slice(10, 12)}
@@ -90,3 +90,21 @@ def test_sigma_is_in_counts_on_the_cells_of_the_inner() -> None:
     sigma = sigma_counts(air, Grid.R20M, TILES, Window(0, 0, 90, 100))
     assert sigma.shape == (6, 4, 5)
     np.testing.assert_allclose(sigma, 200)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from(list(Grid)), st.integers(0, 99))
+def test_where_thick_cloud_is_all_over_a_sample_there_is_no_surface(
+    rows: int, columns: int, grid: Grid, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    classes = rng.choice([0, 1, 1, 1, 2, 3, 255], (rows, columns)).astype(np.uint8)
+    down, across = -(-rows // grid), -(-columns // grid)
+    reflectance = rng.integers(1, 9000, (2, down, across)).astype(np.uint16)
+    before = reflectance.copy()
+    without_cloud(reflectance, classes, grid)
+    for row in range(down):
+        for col in range(across):
+            square = classes[row * grid : (row + 1) * grid, col * grid : (col + 1) * grid]
+            hidden = (square == SceneClass.THICK_CLOUD).all()
+            expected = 0 if hidden else before[:, row, col]
+            np.testing.assert_array_equal(reflectance[:, row, col], expected)

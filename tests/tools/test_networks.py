@@ -68,7 +68,7 @@ def test_nothing_beyond_the_halo_matters_to_the_surface_of_an_inner() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(parameter.abs() * 0.05 + 0.001)
-    network.peak = torch.nn.AvgPool2d(surface_network.CELL_20M)  # a maximum's gradient skips pixels
+    network.peak = torch.nn.AvgPool2d(surface_network.CELL_40M)  # a maximum's gradient skips pixels
     inputs = _codes(WINDOW_PX, WINDOW_PX)
     cells = network(*inputs, torch.ones(1, 4, 1, 1, dtype=torch.float64))
     fine = torch.nn.functional.interpolate(cells, scale_factor=24.0, mode="bilinear", align_corners=False)

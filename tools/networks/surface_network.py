@@ -1,9 +1,9 @@
 """The surface network: the atmosphere over coarse cells, from which the surface follows in closed form.
 
-        b10 2x2 stride 2   b20 1x1   b60 nearest x3, 1x1          per pixel of 20 m
-              \\________________ sum, ReLU ___________/
-                       1x1 -> 1x1                                 per pixel of 20 m
-               mean and maximum over 12 x 12 pixels               per cell of 24 px
+        b10 4x4 stride 4   b20 2x2 stride 2   b60 nearest x3, 2x2 stride 2
+              \\________________ sum, ReLU ___________/            per square of 40 m
+                       1x1 -> 1x1                                 per square of 40 m
+               mean and maximum over 6 x 6 squares                per cell of 24 px
              1x1 + 1x1(geometry) -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1   per cell of 24 px
         path reflectance, transmittance, spherical albedo, sigma of 12 bands
 
@@ -22,7 +22,7 @@ from torch.nn import functional
 BANDS = 12
 QUANTITIES = 4
 CELL_PX = 24
-CELL_20M = CELL_PX // 2
+CELL_40M = CELL_PX // 4
 RECEPTIVE_PX = 72
 CODES_PER_UNIT = 255.0
 MAX_ALBEDO = 0.5
@@ -46,18 +46,18 @@ class SurfaceNetwork(nn.Module):
         low: Sequence[float],
         high: Sequence[float],
         prior: Sequence[float],
-        widths: Sequence[int] = (24, 32, 32, 64),
+        widths: Sequence[int] = (48, 48, 32, 64),
     ) -> None:
         super().__init__()
         stem, pixel, feature, cell = widths
         self.widths = tuple(widths)
-        self.stem10 = nn.Conv2d(4, stem, 2, stride=2)
-        self.stem20 = nn.Conv2d(6, stem, 1, bias=False)
-        self.stem60 = nn.Conv2d(3, stem, 1, bias=False)
+        self.stem10 = nn.Conv2d(4, stem, 4, stride=4)
+        self.stem20 = nn.Conv2d(6, stem, 2, stride=2, bias=False)
+        self.stem60 = nn.Conv2d(3, stem, 2, stride=2, bias=False)
         self.pixel1 = nn.Conv2d(stem, pixel, 1)
         self.pixel2 = nn.Conv2d(pixel, feature, 1)
-        self.mean = nn.AvgPool2d(CELL_20M)
-        self.peak = nn.MaxPool2d(CELL_20M)
+        self.mean = nn.AvgPool2d(CELL_40M)
+        self.peak = nn.MaxPool2d(CELL_40M)
         self.cell = nn.Conv2d(2 * feature, cell, 1)
         self.geometry = nn.Conv2d(4, cell, 1, bias=False)
         self.cell1 = nn.Conv2d(cell, cell, 1)

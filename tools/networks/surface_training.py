@@ -39,7 +39,7 @@ class SurfaceRecipe:
     """Everything that decides a training run besides the patches; ``fresh`` pairs of a batch are
     new, the others are seen again."""
 
-    widths: tuple[int, int, int, int] = (24, 32, 32, 64)
+    widths: tuple[int, int, int, int] = (48, 48, 32, 64)
     steps: int = 2200
     batch: int = 12
     fresh: int = 6
