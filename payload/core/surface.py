@@ -18,7 +18,10 @@ No halo is needed beyond one cell; the spatial detail is the instrument's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from payload.types import (
     BANDS_OF_GRID,
@@ -165,5 +168,16 @@ def without_cloud(reflectance: U16, classes: U8, grid: Grid) -> None:
         padding = ((0, rows * grid - seen.shape[0]), (0, columns * grid - seen.shape[1]))
         if any(after for _, after in padding):
             seen = np.pad(seen, padding)
-        seen = seen.reshape(rows, grid, columns, grid).any(axis=(1, 3))
-    reflectance *= seen
+        down = _any_of(seen[step::grid] for step in range(grid))
+        seen = _any_of(down[:, step::grid] for step in range(grid))
+    if not seen.all():
+        reflectance *= seen
+
+
+def _any_of(planes: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Where any plane is true; planes of bytes one by one, not an axis of six."""
+    first, *others = planes
+    any_of: NDArray[np.bool_] = first.copy()
+    for plane in others:
+        any_of |= plane
+    return any_of
