@@ -103,7 +103,7 @@ def test_a_network_that_cannot_be_loaded_is_an_engine_lost() -> None:
         OpenVinoEngine([broken], TILES, 1, 1)
 
 
-@pytest.mark.parametrize(("task", "filling"), [(Task.SURFACE, np.nan), (Task.SCENE, 200)])
+@pytest.mark.parametrize(("task", "filling"), [(Task.SURFACE, np.nan), (Task.SCENE, 255)])
 def test_impossible_numbers_name_their_tile(task: Task, filling: float, tmp_path: Path) -> None:
     engine = OpenVinoEngine([constant_network(task, filling, tmp_path)], TILES, 1, 1)
     engine.submit(task, random_tile(6))
