@@ -150,9 +150,8 @@ def test_any_window_that_is_a_multiple_of_48_is_answered(rows: int, cols: int) -
     classes = _runner(Task.SCENE)(codes)
     assert classes.dtype == np.uint8
     assert classes.shape == (4, rows, cols)
-    total = classes.astype(int).sum(axis=0)
-    assert total.min() >= 253
-    assert total.max() <= 257
+    ahead = classes.max(axis=0) > classes.min(axis=0)
+    assert ahead.mean() > 0.99, "scores that tell classes apart"
     atmosphere = _runner(Task.SURFACE)(codes)
     assert atmosphere.dtype == np.float32
     assert atmosphere.shape == (48, rows // CELL_PX, cols // CELL_PX)
