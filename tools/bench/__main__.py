@@ -101,7 +101,7 @@ def run_table(wanted: argparse.Namespace) -> int:
         safe=safe.resolve() if safe else None,
         strip_px=rows * columns,
         rounds=wanted.rounds or (1 if wanted.quick else 3),
-        repeats=3 if wanted.quick else 30,
+        repeats=5 if wanted.quick else 100,
     )
     machine = describe_machine()
     found = measure(campaign, tell)

@@ -35,7 +35,7 @@ class Campaign:
         raw, safe: the strip as a raw line stream, and as a SAFE (None leaves the row out).
         strip_px: rows x columns of that strip on the 10 m grid.
         rounds: how many times everything is measured.
-        repeats: timed repetitions of one forward pass within a process, scaled for the slow.
+        repeats: timed repetitions of one forward pass within a process; a tenth of it for torch.
     """
 
     folder: Path
@@ -115,7 +115,7 @@ def _child(row: str, settings: Mapping[str, Any]) -> tuple[dict[str, Cost], int]
 
 
 def _torch(campaign: Campaign, threads: int) -> Iterator[Sample]:
-    costs, peak_bytes = _child("torch", {"threads": threads, "repeats": max(1, campaign.repeats // 3)})
+    costs, peak_bytes = _child("torch", {"threads": threads, "repeats": max(1, campaign.repeats // 10)})
     name = "dtacsnet_torch_fp32" + _threads_suffix(threads)
     yield _peer_sample(name, costs["scene"].plus(costs["surface"]), peak_bytes)
     if threads == 1:
