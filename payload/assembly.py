@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -153,3 +154,20 @@ class Log:
     def close(self) -> None:
         """What was told is on the disk."""
         self._file.close()
+
+
+@contextmanager
+def opened_log(path: Path, echo: bool) -> Iterator[Log]:
+    """A log for one command: what ends the command is told before it is closed.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    log = Log(path, echo)
+    try:
+        yield log
+    except PayloadError as error:
+        log.refuse(error)
+        raise
+    finally:
+        log.close()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from payload.assembly import Log, Model, load_board, load_models, open_source, plan_strip
+from payload.assembly import Log, Model, load_board, load_models, open_source, opened_log, plan_strip
 from payload.config import Config
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
@@ -60,14 +60,8 @@ def plan(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """`payload run`: the whole walk, from the strip to the queue."""
-    log = Log(arguments.out / LOG_FILE, arguments.echo)
-    try:
+    with opened_log(arguments.out / LOG_FILE, arguments.echo) as log:
         report = _run(arguments, log)
-    except PayloadError as error:
-        log.refuse(error)
-        raise
-    finally:
-        log.close()
     if arguments.json:
         print(json.dumps(report, indent=2))
     else:
@@ -167,14 +161,8 @@ def _network(task: Task, model: Model) -> Network:
 
 def contact(arguments: argparse.Namespace) -> None:
     """`payload contact`: one ground pass from the queue into a folder."""
-    log = Log(arguments.out / LOG_FILE, echo=False)
-    try:
+    with opened_log(arguments.out / LOG_FILE, echo=False) as log:
         report = _contact(arguments, log)
-    except PayloadError as error:
-        log.refuse(error)
-        raise
-    finally:
-        log.close()
     if arguments.json:
         print(json.dumps(report, indent=2))
         return
