@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[1]
 STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
 KILLS = int(os.environ.get("SKYSIFT_KILLS", "60"))
-LONGEST_LIFE_S = 4.0
+LIFE_RATIO = 1.1
+"""Longest life, in times of what the command takes when nobody kills it."""
 
 
 def board(folder: Path) -> Path:
@@ -69,23 +70,28 @@ def bodies(store: SqliteProductStore) -> dict[str, bytes]:
 
 def test_a_killed_run_loses_nothing_doubles_nothing_and_the_next_goes_on(tmp_path: Path) -> None:
     config = board(tmp_path)
+    began_s = time.monotonic()
     assert lived(run_of(config, tmp_path / "whole"), None)
+    run_s = (time.monotonic() - began_s) * LIFE_RATIO
     whole = SqliteProductStore(tmp_path / "whole" / "queue.sqlite")
     expected = bodies(whole)
     whole.close()
+    began_s = time.monotonic()
+    assert lived(contact_of(tmp_path / "whole", tmp_path / "ground"), None)
+    contact_s = (time.monotonic() - began_s) * LIFE_RATIO
     lives = random.Random(17)
     kills, rounds = 0, 0
     while kills < KILLS:
         rounds += 1
         assert rounds <= KILLS, "nearly every life ends by itself: make them shorter"
         out, ground = tmp_path / f"run{rounds}", tmp_path / f"ground{rounds}"
-        while not lived(run_of(config, out), lives.uniform(0.05, LONGEST_LIFE_S)):
+        while not lived(run_of(config, out), lives.uniform(0.2 * run_s, run_s)):
             kills += 1
         done = json.loads((out / "run.json").read_text())
         assert done["tiles_done"] == done["tiles"]
         received: set[str] = set()
         while received != expected.keys():
-            if not lived(contact_of(out, ground), lives.uniform(0.3, LONGEST_LIFE_S)):
+            if not lived(contact_of(out, ground), lives.uniform(0.5 * contact_s, contact_s)):
                 kills += 1
             if ground.exists():
                 now = {path.stem for path in ground.iterdir() if path.suffix == ".skp"}
