@@ -19,7 +19,7 @@ import numpy as np
 
 from payload.config import Config
 from payload.core import pictures, scene, surface, value
-from payload.core.downlink import DownlinkQueue
+from payload.core.downlink import DownlinkQueue, entry_of
 from payload.core.making import ProductMaker
 from payload.core.scheduler import Scheduler
 from payload.core.telemetry import Telemetry
@@ -251,15 +251,7 @@ class StripWalk:
     def _entry(self, product: Product) -> QueueEntry:
         entry_id = self._next_entry_id
         self._next_entry_id += 1
-        return QueueEntry(
-            entry_id,
-            product.product_id,
-            product.kind,
-            len(product.body),
-            product.value,
-            product.created_utc_ns,
-            product.reason,
-        )
+        return entry_of(entry_id, product)
 
     def _record(self, work: _Work) -> TileRecord:
         top = work.quicklook

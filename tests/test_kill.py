@@ -27,7 +27,7 @@ import pytest
 
 from payload.contact import run_contact
 from payload.core import products
-from payload.core.downlink import DownlinkQueue
+from payload.core.downlink import DownlinkQueue, entry_of
 from payload.drivers.link import FolderLink
 from payload.drivers.product_store import SqliteProductStore
 from payload.types import Contact, Grid, Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
@@ -165,7 +165,7 @@ def _work(directory: Path, report: Report) -> None:
         if index in done:
             continue
         made = {store.next_entry_id(): product for product in _products(index)}
-        offer = queue.offer(_entry(entry_id, product) for entry_id, product in made.items())
+        offer = queue.offer(entry_of(entry_id, product) for entry_id, product in made.items())
         accepted = [(entry, made[entry.entry_id]) for entry in offer.accepted]
         store.commit_tile(
             _record(index, offer.accepted), accepted, [entry.entry_id for entry in offer.evicted]
@@ -204,18 +204,6 @@ def _products(index: int) -> list[Product]:
         )
         for kind, body in made.items()
     ]
-
-
-def _entry(entry_id: int, product: Product) -> QueueEntry:
-    return QueueEntry(
-        entry_id,
-        product.product_id,
-        product.kind,
-        len(product.body),
-        product.value,
-        product.created_utc_ns,
-        product.reason,
-    )
 
 
 def _record(index: int, accepted: Sequence[QueueEntry]) -> TileRecord:

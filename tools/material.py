@@ -16,13 +16,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.types import BANDS_OF_GRID, F32, U8, Band, Grid
 
 FILE_BANDS = tuple(Band)
 """Band order of the 13-band files: B01 to B08, B8A, B09 to B12."""
 
 DN_PER_REFLECTANCE = 10000.0
-CODE_FULL_SCALE_REFLECTANCE = 1.6
 IGNORED_LABEL = 255
 PAD_PX = 6
 
@@ -47,7 +47,7 @@ class Patch:
 
 def encode(reflectance: F32) -> U8:
     """Codes of a reflectance: 0 where it is exactly 0 (no data), else 1..255 by the square root law."""
-    root = np.sqrt(np.maximum(reflectance, 0.0) * np.float32(1.0 / CODE_FULL_SCALE_REFLECTANCE))
+    root = np.sqrt(np.maximum(reflectance, 0.0) * np.float32(1.0 / FULL_SCALE_REFLECTANCE))
     codes = np.clip(np.rint(255.0 * root), 1, 255).astype(np.uint8)
     codes[reflectance == 0] = 0
     return codes

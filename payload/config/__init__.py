@@ -153,7 +153,7 @@ def load_config(path: str | Path) -> Config:
     Raises:
         ConfigError: it cannot be used; one line per fault, each ``file:line: key: what``.
     """
-    return parse_config(_text_of(Path(path)), str(path))
+    return parse_config(read_text(Path(path), "configuration"), str(path))
 
 
 def parse_config(text: str, source: str) -> Config:
@@ -172,14 +172,19 @@ def parse_config(text: str, source: str) -> Config:
     return config
 
 
-def _text_of(path: Path) -> str:
+def read_text(path: Path, what: str) -> str:
+    """The text of a YAML file of at most MAX_FILE_BYTES; ``what`` says in errors what it should be.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is no UTF-8 text.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if len(content) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no configuration")
+        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no {what}")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from payload.types import QueueEntry
+from payload.types import Product, QueueEntry
 
 _Rank = tuple[float, int, int]
 
@@ -64,6 +64,19 @@ class QueueCounters:
 def _rank(entry: QueueEntry) -> _Rank:
     """Larger is better (rule 1)."""
     return (entry.value / entry.size_bytes, -entry.created_utc_ns, -entry.entry_id)
+
+
+def entry_of(entry_id: int, product: Product) -> QueueEntry:
+    """What the queue keeps of ``product``, under ``entry_id``."""
+    return QueueEntry(
+        entry_id,
+        product.product_id,
+        product.kind,
+        len(product.body),
+        product.value,
+        product.created_utc_ns,
+        product.reason,
+    )
 
 
 class DownlinkQueue:

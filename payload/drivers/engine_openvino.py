@@ -18,8 +18,8 @@ from payload.drivers.openvino_lean import ov
 from payload.errors import EngineLostError, EngineOutputError
 from payload.types import F32, U8, EngineName, Grid, Inference, Precision, Target, Task, Tile, TileGrid
 
-_GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
-_GEOMETRY = "geometry"
+GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
+GEOMETRY = "geometry"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +51,9 @@ class OpenVinoEngine:
         core = ov.Core()
         for network in networks:
             try:
-                compiled = _compile(core, network, tiles, slots, threads)
+                model = core.read_model(model=network.topology, weights=network.weights)
+                size_px = tiles.window_rows_px, tiles.window_columns_px
+                compiled = compile_for_window(core, model, *size_px, min(slots, threads), threads)
             except RuntimeError as error:
                 raise EngineLostError(
                     f"{network.model}: OpenVINO cannot load it: {_first_line(error)}"
@@ -73,7 +75,7 @@ class OpenVinoEngine:
         try:
             for port in request.model_inputs:
                 name = port.get_any_name()
-                array = tile.geometry if name == _GEOMETRY else tile.codes[_GRID_OF_INPUT[name]]
+                array = tile.geometry if name == GEOMETRY else tile.codes[GRID_OF_INPUT[name]]
                 request.set_tensor(port, ov.Tensor(array, shared_memory=True))
             request.start_async()
         except RuntimeError as error:
@@ -116,15 +118,16 @@ class OpenVinoEngine:
         self._idle.clear()
 
 
-def _compile(core: ov.Core, network: Network, tiles: TileGrid, slots: int, threads: int) -> ov.CompiledModel:
-    model = core.read_model(model=network.topology, weights=network.weights)
-    rows, columns = tiles.window_rows_px, tiles.window_columns_px
+def compile_for_window(
+    core: ov.Core, model: ov.Model, rows_px: int, columns_px: int, streams: int, threads: int
+) -> ov.CompiledModel:
+    """``model`` for windows of one size, as it flies: precision, streams and threads are set."""
     shapes = {}
     for port in model.inputs:
         name = port.get_any_name()
-        if name != _GEOMETRY:
-            pitch = _GRID_OF_INPUT[name]
-            shapes[name] = [1, port.partial_shape[1], rows // pitch, columns // pitch]
+        if name != GEOMETRY:
+            pitch = GRID_OF_INPUT[name]
+            shapes[name] = [1, port.partial_shape[1], rows_px // pitch, columns_px // pitch]
     model.reshape(shapes)
     return core.compile_model(
         model,
@@ -132,7 +135,7 @@ def _compile(core: ov.Core, network: Network, tiles: TileGrid, slots: int, threa
         {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": min(slots, threads),  # changes no bit of the output
+            "NUM_STREAMS": streams,  # changes no bit of the output
         },
     )
 

@@ -11,11 +11,11 @@ from enum import Enum, unique
 from pathlib import Path
 from typing import Annotated, Any
 
+from payload.config import read_text
 from payload.config.yaml_walk import Range, Text, Walk
 from payload.errors import ConfigError, StripError
 from payload.types import Band, Georeference, StripInfo
 
-MAX_FILE_BYTES = 65536
 GROUND_SPEED_M_S = 6633.0
 """Speed of the point below Sentinel-2: sqrt(GM / a) R / a of a circular orbit at 786 km (ESA's
 mean altitude), with GM 3.986004e14 m3/s2, a = 6378.1 + 786 km and R 6371 km."""
@@ -213,25 +213,11 @@ def ascii_id(name: str) -> str:
 def _read(path: Path, kind: type[Any]) -> Any:
     walk = Walk(str(path))
     try:
-        values = walk.read(_text_of(path), kind)
+        values = walk.read(read_text(path, "strip header"), kind)
         walk.raise_faults()
     except ConfigError as error:
         raise StripError(str(error)) from error
     return kind(**values)
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise StripError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise StripError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no strip header")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise StripError(f"{path}: not UTF-8 text (byte {error.start})") from error
 
 
 def _check_strip_id(path: Path, strip_id: str) -> None:

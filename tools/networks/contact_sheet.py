@@ -9,18 +9,15 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from payload.core.pictures import class_palette
 from payload.types import U8
 
 GAP_PX = 4
-CLASS_COLOURS = np.zeros((256, 3), np.uint8)
-CLASS_COLOURS[:4] = [(60, 110, 60), (255, 255, 255), (120, 190, 255), (90, 40, 110)]
-CLASS_COLOURS[255] = (0, 0, 0)
-"""Clear green, thick white, thin blue, shadow violet, unknown black."""
 
 
 def colour_classes(classes: U8) -> U8:
     """(row, col) classes as a picture (row, col, 3)."""
-    return CLASS_COLOURS[classes]
+    return class_palette()[classes]
 
 
 def join(rows: Sequence[Sequence[U8]], columns: int = 1) -> U8:

@@ -137,13 +137,6 @@ def answer_scores(model: ov.Model) -> ov.Model:
     return ov.Model([result], model.get_parameters(), "scene")
 
 
-def quantized_fraction(model: ov.Model) -> float:
-    """Convolutions that read quantized activations, as a share of all."""
-    convolutions = [op for op in model.get_ops() if "Convolution" in op.get_type_name()]
-    quantized = [op for op in convolutions if op.input_value(0).get_node().get_type_name() == "FakeQuantize"]
-    return len(quantized) / len(convolutions)
-
-
 def save(model: ov.Model, folder: Path, stem: str = "openvino_int8") -> list[Path]:
     """Write IR; weights stay as they are (INT8, the small float part float32)."""
     path = folder / f"{stem}.xml"

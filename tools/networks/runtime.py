@@ -9,33 +9,18 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from payload.types import F32, U8, Grid
+from payload.drivers import engine_openvino
+from payload.drivers.engine_openvino import GEOMETRY, GRID_OF_INPUT
+from payload.types import BANDS_OF_GRID, F32, U8, Grid
 
-INPUT_OF_GRID = {Grid.R10M: "b10", Grid.R20M: "b20", Grid.R60M: "b60"}
-CHANNELS_OF_GRID = {Grid.R10M: 4, Grid.R20M: 6, Grid.R60M: 3}
-GEOMETRY = "geometry"
-CPU_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-"""As in flight: one thread, and the precision set, because the default silently takes bf16."""
-
-
-def input_shapes(model: ov.Model, rows_px: int, columns_px: int) -> dict[str, list[int]]:
-    """The shape of every input for one window."""
-    grid_of = {name: grid for grid, name in INPUT_OF_GRID.items()}
-    shapes = {}
-    for port in model.inputs:
-        name = port.get_any_name()
-        grid = grid_of.get(name)
-        spatial = [1, 1] if grid is None else [rows_px // grid, columns_px // grid]
-        shapes[name] = [1, 4 if grid is None else CHANNELS_OF_GRID[grid], *spatial]
-    return shapes
+INPUT_OF_GRID = {grid: name for name, grid in GRID_OF_INPUT.items()}
+CHANNELS_OF_GRID = {grid: len(bands) for grid, bands in BANDS_OF_GRID.items()}
 
 
 def compile_for_window(xml: Path, rows_px: int, columns_px: int) -> ov.CompiledModel:
-    """The artifact compiled for one window size."""
+    """The artifact compiled for one window size, by the engine's own code; one thread."""
     core = ov.Core()
-    model = core.read_model(xml)
-    model.reshape(input_shapes(model, rows_px, columns_px))
-    return core.compile_model(model, "CPU", CPU_CONFIG)
+    return engine_openvino.compile_for_window(core, core.read_model(xml), rows_px, columns_px, 1, 1)
 
 
 class Runner:
