@@ -4,6 +4,8 @@ What cannot happen is an ``assert``; what may happen is one of these; what is ex
 (queue full, nothing ready, end of strip) is a return value.
 """
 
+from collections.abc import Mapping
+
 
 class PayloadError(Exception):
     """Something that may happen went wrong; the message says what, where and what to do."""
@@ -12,7 +14,7 @@ class PayloadError(Exception):
     event: str | None = None
     """The event of `core.telemetry` that tells of it, where one does."""
 
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> Mapping[str, int | str]:
         """What the event says."""
         return {"reason": str(self)}
 
@@ -34,7 +36,7 @@ class BudgetError(PayloadError):
         super().__init__(message)
         self.worst_term = worst_term
 
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> Mapping[str, int | str]:
         return {"worst_term": self.worst_term, "reason": str(self)}
 
 
@@ -87,3 +89,21 @@ class ProductError(PayloadError):
     """Bytes that are no whole product: damaged, cut short, or of another version."""
 
     exit_code = 10
+
+
+class InstallError(PayloadError):
+    """A package, root file or transfer was refused: the old model runs on.
+
+    ``code`` and ``refusal`` are the number and name of the reason in `core.refusals`.
+    """
+
+    exit_code = 16
+    event = "install_refused"
+
+    def __init__(self, message: str, code: int, refusal: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.refusal = refusal
+
+    def parameters(self) -> Mapping[str, int | str]:
+        return {"code": self.code, "refusal": self.refusal, "reason": str(self)}

@@ -18,7 +18,7 @@ import pytest
 from payload import errors
 from payload.arguments import build_parser
 from payload.core.telemetry import CHANNELS, EVENTS, Telemetry
-from payload.errors import BudgetError, EngineOutputError, PayloadError
+from payload.errors import BudgetError, EngineOutputError, InstallError, PayloadError
 from tools import interfaces
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -258,7 +258,11 @@ def every_error() -> list[type[PayloadError]]:
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
 def test_an_error_can_be_told_as_its_event(kind: type[PayloadError]) -> None:
-    more: dict[type[PayloadError], tuple[object, ...]] = {BudgetError: ("rows",), EngineOutputError: (3,)}
+    more: dict[type[PayloadError], tuple[object, ...]] = {
+        BudgetError: ("rows",),
+        EngineOutputError: (3,),
+        InstallError: (7, "wrong_signature"),
+    }
     error = kind("went wrong", *more.get(kind, ()))
     telemetry = Telemetry()
     if error.event is not None:

@@ -15,14 +15,20 @@ for; the bytes, not the parsed document, are what is signed.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
+from payload.core.document import (
+    Place,
+    decimal,
+    mapping,
+    member,
+    read_document,
+    text_like,
+    whole,
+)
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.errors import ConfigError, TrustError
 from payload.types import BANDS_OF_GRID, Band, Grid, Precision, Target, Task, TileGrid
@@ -38,9 +44,6 @@ _FILES_MAX = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _METRES_OF_GRID = {str(10 * grid): grid for grid in Grid}
-
-_E = TypeVar("_E", bound=Enum)
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +100,35 @@ def parse_manifest(content: bytes) -> ModelManifest:
     Raises:
         TrustError: it is not a manifest of this format; one line that names the place.
     """
-    top = _Place(_document(content), "manifest")
-    if top.take("format", _whole(1, 1 << 31)) != FORMAT:
+    document = read_document(content, "manifest", MANIFEST_MAX_BYTES)
+    return manifest_of(document, hashlib.sha256(content).hexdigest())
+
+
+def manifest_of(document: Any, sha256: str) -> ModelManifest:
+    """The manifest in a document that was read already and is called ``sha256``.
+
+    Raises:
+        TrustError: as `parse_manifest`.
+    """
+    top = Place(document, "manifest")
+    if top.take("format", whole(1, 1 << 31)) != FORMAT:
         top.refuse("format", f"must be {FORMAT}, the only one that this payload reads")
-    task = top.take("task", _member(Task))
+    task = top.take("task", member(Task))
     codes = top.inside("codes")
-    top.take("training", _mapping)
+    top.take("training", mapping)
     manifest = ModelManifest(
-        name=top.take("name", _text(_NAME)),
+        name=top.take("name", text_like(_NAME)),
         task=task,
-        version=top.take("version", _whole(1, 1 << 31)),
-        sensor_profile=top.take("sensor_profile", _text(_NAME)),
+        version=top.take("version", whole(1, 1 << 31)),
+        sensor_profile=top.take("sensor_profile", text_like(_NAME)),
         bands=_bands(top.inside("bands")),
-        codes_law=codes.take("law", _text(_NAME)),
-        full_scale_reflectance=codes.take("full_scale_reflectance", _decimal(0.01, 100.0)),
-        halo_px=top.take("halo_px", _whole(0, 4096)),
-        phase_px=top.take("phase_px", _whole(1, 4096)),
-        cell_px=top.take("cell_px", _whole(1, 4096)) if task is Task.SURFACE else None,
+        codes_law=codes.take("law", text_like(_NAME)),
+        full_scale_reflectance=codes.take("full_scale_reflectance", decimal(0.01, 100.0)),
+        halo_px=top.take("halo_px", whole(0, 4096)),
+        phase_px=top.take("phase_px", whole(1, 4096)),
+        cell_px=top.take("cell_px", whole(1, 4096)) if task is Task.SURFACE else None,
         artifacts=tuple(map(_artifact, top.each("artifacts", _ARTIFACTS_MAX))),
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
     )
     codes.end()
     top.end()
@@ -192,14 +205,14 @@ def _check_steps(manifest: ModelManifest, tiles: TileGrid) -> None:
                 )
 
 
-def _artifact(place: _Place) -> Artifact:
+def _artifact(place: Place) -> Artifact:
     artifact = Artifact(
-        target=place.take("target", _member(Target)),
-        runtime=place.take("runtime", _text(_NAME)),
-        precision=place.take("precision", _member(Precision)),
+        target=place.take("target", member(Target)),
+        runtime=place.take("runtime", text_like(_NAME)),
+        precision=place.take("precision", member(Precision)),
         files=tuple(map(_artifact_file, place.each("files", _FILES_MAX))),
-        host_fixed_bytes=place.take("host_fixed_bytes", _whole(0, 1 << 40)),
-        host_bytes_per_window_px=place.take("host_bytes_per_window_px", _decimal(0.0, 1e6)),
+        host_fixed_bytes=place.take("host_fixed_bytes", whole(0, 1 << 40)),
+        host_bytes_per_window_px=place.take("host_bytes_per_window_px", decimal(0.0, 1e6)),
     )
     place.end()
     if len({file.path for file in artifact.files}) != len(artifact.files):
@@ -207,17 +220,17 @@ def _artifact(place: _Place) -> Artifact:
     return artifact
 
 
-def _artifact_file(place: _Place) -> ArtifactFile:
+def _artifact_file(place: Place) -> ArtifactFile:
     file = ArtifactFile(
-        path=place.take("path", _text(_NAME)),
-        size_bytes=place.take("size_bytes", _whole(1, _FILE_MAX_BYTES)),
-        sha256=place.take("sha256", _text(_SHA256)),
+        path=place.take("path", text_like(_NAME)),
+        size_bytes=place.take("size_bytes", whole(1, _FILE_MAX_BYTES)),
+        sha256=place.take("sha256", text_like(_SHA256)),
     )
     place.end()
     return file
 
 
-def _bands(place: _Place) -> dict[Grid, tuple[Band, ...]]:
+def _bands(place: Place) -> dict[Grid, tuple[Band, ...]]:
     bands = {grid: place.take(metres, _band_list) for metres, grid in _METRES_OF_GRID.items()}
     place.end()
     return bands
@@ -227,119 +240,7 @@ def _band_words(bands: Mapping[Grid, tuple[Band, ...]]) -> str:
     return "; ".join(" ".join(band.value for band in bands[grid]) for grid in Grid)
 
 
-class _Place:
-    """One mapping of the document; every key must be taken once before `end`."""
-
-    def __init__(self, mapping: object, name: str) -> None:
-        self._name = name
-        if not isinstance(mapping, dict):
-            raise TrustError(f"{name}: must be a mapping")
-        self._left: dict[str, Any] = dict(mapping)
-
-    def take(self, key: str, read: Callable[[Any], _T]) -> _T:
-        if key not in self._left:
-            self.refuse(key, "missing")
-        try:
-            return read(self._left.pop(key))
-        except ValueError as error:
-            raise TrustError(f"{self._name}.{key}: {error}") from error
-
-    def inside(self, key: str) -> _Place:
-        return _Place(self.take(key, _mapping), f"{self._name}.{key}")
-
-    def each(self, key: str, at_most: int) -> list[_Place]:
-        values = self.take(key, _list_of_at_most(at_most))
-        return [_Place(value, f"{self._name}.{key}[{place}]") for place, value in enumerate(values)]
-
-    def refuse(self, key: str, what: str) -> NoReturn:
-        raise TrustError(f"{self._name}.{key}: {what}")
-
-    def end(self) -> None:
-        if self._left:
-            self.refuse(_short(min(self._left)), "unknown key")
-
-
-def _document(content: bytes) -> Any:
-    if len(content) > MANIFEST_MAX_BYTES:
-        raise TrustError(f"manifest: larger than {MANIFEST_MAX_BYTES} bytes")
-    try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise TrustError(f"manifest: not JSON: {_short(str(error))}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) != len(pairs):
-        raise ValueError("a key stands twice")
-    return mapping
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("must be a mapping")
-    return value
-
-
-def _list_of_at_most(count: int) -> Callable[[Any], list[Any]]:
-    def read(value: Any) -> list[Any]:
-        if not isinstance(value, list) or not 1 <= len(value) <= count:
-            raise ValueError(f"must be a list of 1 to {count}")
-        return value
-
-    return read
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"{_short(value)} must be a whole number, {low} to {high}")
-        return value
-
-    return read
-
-
-def _decimal(low: float, high: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
-            raise ValueError(f"{_short(value)} must be a number, {low:g} to {high:g}")
-        return float(value)
-
-    return read
-
-
-def _text(pattern: re.Pattern[str]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or pattern.fullmatch(value) is None:
-            raise ValueError(f"{_short(value)} must match {pattern.pattern}")
-        return value
-
-    return read
-
-
-def _member(kind: type[_E]) -> Callable[[Any], _E]:
-    def read(value: Any) -> _E:
-        for member in kind:
-            if member.value == value:
-                return member
-        raise ValueError(f"{_short(value)} must be one of {', '.join(str(member.value) for member in kind)}")
-
-    return read
-
-
 def _band_list(value: Any) -> tuple[Band, ...]:
     if not isinstance(value, list) or len(value) > len(Band):
         raise ValueError(f"must be a list of at most {len(Band)} bands")
-    return tuple(map(_member(Band), value))
-
-
-def _short(value: object) -> str:
-    """Any value on one short line."""
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "a mapping"
-    text = value if isinstance(value, str) and value.isprintable() else repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
+    return tuple(map(member(Band), value))

@@ -82,6 +82,9 @@ EVENTS = (
     Event(
         604, "product_unacknowledged", _LOW, 16, ("product_id",), "The ground refused it; it stays queued."
     ),
+    Event(
+        701, "install_refused", _HIGH, 16, ("code", "refusal", "reason"), "Not taken; the old model runs on."
+    ),
 )
 
 CHANNELS = (
