@@ -12,6 +12,7 @@ from pathlib import Path
 from payload import errors
 from payload.config import Config
 from payload.config.yaml_walk import rules_of
+from payload.core.refusals import MEANINGS
 from payload.core.telemetry import CHANNELS, EVENTS, TEXT_MAX_CHARS
 from payload.errors import PayloadError
 
@@ -63,6 +64,11 @@ def page() -> str:
             ),
             "\n## Exit codes\n",
             *_table(("code", "error", "event", "meaning"), _exit_codes()),
+            "\n## Refusals of an update\n",
+            *_table(
+                ("code", "refusal", "meaning"),
+                ((found.value, found.name.lower(), meaning) for found, meaning in MEANINGS.items()),
+            ),
             "\n## Configuration keys\n",
             *_table(("key", "must be"), rules_of(Config)),
             "",

@@ -210,7 +210,7 @@ def _artifact(place: Place) -> Artifact:
         target=place.take("target", member(Target)),
         runtime=place.take("runtime", text_like(_NAME)),
         precision=place.take("precision", member(Precision)),
-        files=tuple(map(_artifact_file, place.each("files", _FILES_MAX))),
+        files=tuple(map(read_artifact_file, place.each("files", _FILES_MAX))),
         host_fixed_bytes=place.take("host_fixed_bytes", whole(0, 1 << 40)),
         host_bytes_per_window_px=place.take("host_bytes_per_window_px", decimal(0.0, 1e6)),
     )
@@ -220,7 +220,8 @@ def _artifact(place: Place) -> Artifact:
     return artifact
 
 
-def _artifact_file(place: Place) -> ArtifactFile:
+def read_artifact_file(place: Place) -> ArtifactFile:
+    """Name, size and SHA-256 of one file; nothing else stands in ``place``."""
     file = ArtifactFile(
         path=place.take("path", text_like(_NAME)),
         size_bytes=place.take("size_bytes", whole(1, _FILE_MAX_BYTES)),

@@ -1,0 +1,1 @@
+"""Model packages: made, signed, shown, verified and compared on the ground."""

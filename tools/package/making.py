@@ -1,0 +1,144 @@
+"""From a model folder to a package, and signatures onto it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from payload import __version__
+from payload.core.document import canonical
+from payload.core.known_answer import read_known_answers, write_known_answers
+from payload.core.manifest import ModelManifest, check_artifact, parse_manifest
+from payload.core.package import PackageManifest, package_manifest, write_package
+from payload.core.signed import HEAD_MAX_BYTES, PACKAGE_MAGIC, Signature, read_head, read_header
+from payload.types import Task
+from tools.package.keys import sign
+from tools.package.known_tiles import answers_of, choose_tiles
+
+KNOWN_ANSWERS = "known_answers.bin"
+CARD = "card.md"
+
+RUNTIME_RANGES = {"openvino": {"from": "2025.1", "below": "2028"}}
+"""Runtimes whose answers were compared: the oldest that pyproject allows, and below the next untried."""
+
+TOLERANCE_OF_TASK = {Task.SCENE: 8.0, Task.SURFACE: 0.01}
+"""Eight steps of a score are 0.4 of a logit; 0.01 of a ratio is what float32 leaves after another
+order of additions, a hundred times over."""
+
+DISAGREEMENT_RATIO = 0.01
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A package in memory, its signatures not looked at."""
+
+    manifest: PackageManifest
+    document: bytes
+    signatures: tuple[Signature, ...]
+    files: tuple[bytes, ...]
+
+
+def describe(name: str, content: bytes) -> dict[str, Any]:
+    """A file as a manifest names it."""
+    return {"path": name, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def make_package(
+    folder: Path,
+    rollback_index: int,
+    strip: Path,
+    keys: Sequence[SigningKey] = (),
+    payload_range: tuple[str, str] | None = None,
+    known: bytes | None = None,
+) -> bytes:
+    """The package of a model folder.
+
+    Args:
+        strip: gives the known tiles; their expected answers are made here.
+        known: known answers to keep the tiles of, instead of those of ``strip``.
+    """
+    model = json.loads((folder / "manifest.json").read_bytes())
+    manifest = parse_manifest((folder / "manifest.json").read_bytes())
+    files = _artifact_files(manifest, folder)
+    known_answers = _known_answers(manifest, files, strip, known)
+    card = (folder / CARD).read_bytes()
+    lowest, below = payload_range or _this_payload()
+    document = {
+        "format": 1,
+        "model": model,
+        "update": {
+            "rollback_index": rollback_index,
+            "payload": {"from": lowest, "below": below},
+            "runtimes": {
+                artifact.runtime: RUNTIME_RANGES[artifact.runtime] for artifact in manifest.artifacts
+            },
+            "known_answers": {
+                "file": describe(KNOWN_ANSWERS, known_answers),
+                "targets": {
+                    artifact.target.value: _allowance(manifest.task) for artifact in manifest.artifacts
+                },
+            },
+            "card": describe(CARD, card),
+        },
+    }
+    signed = canonical(document)
+    package_manifest(signed)  # what is made is what is read
+    return write_package(signed, sign(keys, PACKAGE_MAGIC, signed), [*files.values(), known_answers, card])
+
+
+def unpack(content: bytes) -> Unpacked:
+    """The parts of a package; trust is another question.
+
+    Raises:
+        InstallError: it is none, or damaged.
+    """
+    header = read_header(content[:HEAD_MAX_BYTES], PACKAGE_MAGIC, len(content))
+    signed = read_head(content[: header.head_bytes], header)
+    manifest = package_manifest(signed.document)
+    files, start = [], header.head_bytes
+    for file in manifest.files:
+        files.append(content[start : start + file.size_bytes])
+        start += file.size_bytes
+    return Unpacked(manifest, signed.document, signed.signatures, tuple(files))
+
+
+def add_signatures(content: bytes, keys: Sequence[SigningKey]) -> bytes:
+    """The package with the signatures of ``keys`` besides those that it has."""
+    package = unpack(content)
+    signatures = {signature.key_id: signature for signature in package.signatures}
+    for signature in sign(keys, PACKAGE_MAGIC, package.document):
+        signatures[signature.key_id] = signature
+    return write_package(package.document, list(signatures.values()), package.files)
+
+
+def _artifact_files(manifest: ModelManifest, folder: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for artifact in manifest.artifacts:
+        found = {file.path: (folder / file.path).read_bytes() for file in artifact.files}
+        check_artifact(artifact, found)
+        files |= found
+    return files
+
+
+def _known_answers(
+    manifest: ModelManifest, files: Mapping[str, bytes], strip: Path, known: bytes | None
+) -> bytes:
+    tiles = choose_tiles(strip) if known is None else read_known_answers(known, manifest.task).tiles
+    topology = next(content for name, content in files.items() if name.endswith(".xml"))
+    weights = next(content for name, content in files.items() if name.endswith(".bin"))
+    return write_known_answers(answers_of(manifest.task, tiles, topology, weights))
+
+
+def _allowance(task: Task) -> dict[str, float]:
+    return {"tolerance": TOLERANCE_OF_TASK[task], "disagreement_ratio": DISAGREEMENT_RATIO}
+
+
+def _this_payload() -> tuple[str, str]:
+    major, minor = __version__.split(".")[:2]
+    return f"{major}.{minor}", f"{major}.{int(minor) + 1}"
