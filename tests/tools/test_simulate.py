@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from payload.drivers.strips import open_strip
 from payload.types import BANDS_OF_GRID, U16, Band, Grid
 from tools.simulate.__main__ import main
-from tools.simulate.atmosphere import GAS_FROM_GROUND, Geometry, clear_air, cloud_reflectance, noise_deviation
+from tools.simulate.atmosphere import GAS_FROM_GROUND, clear_air, cloud_reflectance, noise_deviation
 from tools.simulate.fields import fractal, moved
+from tools.simulate.geometry import Geometry
 from tools.simulate.scene import Scene, make_scene
 
 SHAPE = (240, 360)

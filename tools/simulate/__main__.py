@@ -10,6 +10,7 @@ import numpy as np
 
 from payload.drivers.picture import write_png
 from payload.types import U8
+from tools.simulate.lookup import FOLDER
 from tools.simulate.scene import Scene, make_scene
 from tools.write_raw import write_raw
 
@@ -46,12 +47,31 @@ def build_parser() -> argparse.ArgumentParser:
     strip.add_argument("--columns", type=int, default=720, metavar="C", help="columns of it (720)")
     strip.add_argument("--out", type=Path, required=True, metavar="YAML", help="the header; frames beside it")
     strip.add_argument("--picture", type=Path, metavar="PNG", help="also a true-colour picture of the truth")
+    commands.add_parser(
+        "tables",
+        help="build the look-up tables of air and cloud again (a minute; needs the extra 'simulate')",
+        description="Solve the radiative transfer anew and write the shipped look-up tables.",
+    )
     return parser
+
+
+def build_tables() -> int:
+    """Write the tables into their place in the repository. Returns the exit code."""
+    try:
+        from tools.simulate.build import build
+
+        build(FOLDER, lambda line: print(line, file=sys.stderr, flush=True))
+    except ModuleNotFoundError as missing:
+        print(f"needs {missing.name}: pip install -e '.[simulate]'", file=sys.stderr)
+        return 2
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     wanted = parser.parse_args(arguments)
+    if wanted.command == "tables":
+        return build_tables()
     if wanted.rows < MIN_ROWS or wanted.columns < MIN_COLUMNS or wanted.seed < 0:
         parser.error(f"needs at least {MIN_ROWS} rows and {MIN_COLUMNS} columns, and a seed of 0 or more")
     scene = make_scene(wanted.seed, (wanted.rows, wanted.columns))

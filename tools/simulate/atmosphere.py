@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from payload.types import F32
+from tools.simulate.geometry import Geometry
 
 
 def _bands(*values: float) -> F32:
@@ -44,49 +45,6 @@ CIRRUS_COLOUR = _bands(0.98, 0.98, 0.98, 0.98, 0.98, 0.98, 0.98, 0.98, 0.98, 0.9
 REFERENCE_RADIANCE = _bands(129, 128, 128, 108, 74.5, 68, 67, 103, 52.5, 9, 6, 4, 1.5)
 SIGNAL_TO_NOISE = _bands(129, 154, 168, 142, 117, 89, 105, 174, 72, 114, 50, 100, 100)
 SOLAR_IRRADIANCE = _bands(1885, 1960, 1823, 1512, 1425, 1288, 1162, 1042, 955, 813, 367, 246, 85)
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Where sun and instrument stand, as seen from the ground; azimuths clockwise from north."""
-
-    sun_zenith_deg: float
-    sun_azimuth_deg: float
-    view_zenith_deg: float
-    view_azimuth_deg: float
-
-    @property
-    def cos_sun(self) -> float:
-        return float(np.cos(np.radians(self.sun_zenith_deg)))
-
-    @property
-    def cos_view(self) -> float:
-        return float(np.cos(np.radians(self.view_zenith_deg)))
-
-    @property
-    def towards_sun(self) -> tuple[float, float]:
-        """Horizontal direction (row, col) to the sun; rows grow southward."""
-        return _direction(self.sun_azimuth_deg)
-
-    @property
-    def shadow_per_height(self) -> tuple[float, float]:
-        """Where the shadow lies (row, col) as seen from its cloud, per unit of height.
-
-        Away from the sun by tan(sun zenith); and the cloud itself is seen displaced away
-        from the instrument by tan(view zenith).
-        """
-        sun, view = self.towards_sun, _direction(self.view_azimuth_deg)
-        sun_tangent = float(np.tan(np.radians(self.sun_zenith_deg)))
-        view_tangent = float(np.tan(np.radians(self.view_zenith_deg)))
-        return (
-            view[0] * view_tangent - sun[0] * sun_tangent,
-            view[1] * view_tangent - sun[1] * sun_tangent,
-        )
-
-
-def _direction(azimuth_deg: float) -> tuple[float, float]:
-    azimuth = np.radians(azimuth_deg)
-    return float(-np.cos(azimuth)), float(np.sin(azimuth))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

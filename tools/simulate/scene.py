@@ -20,12 +20,12 @@ from tools.simulate.atmosphere import (
     GAS_FROM_LOW_CLOUD,
     LOW_CLOUD_COLOUR,
     Atmosphere,
-    Geometry,
     clear_air,
     cloud_reflectance,
     noise_deviation,
 )
 from tools.simulate.fields import Shape, blurred, fractal, moved, scaled, smooth_step
+from tools.simulate.geometry import Geometry
 from tools.simulate.ground import PIXEL_M, Ground, make_ground
 
 GEOMETRY = Geometry(sun_zenith_deg=37.0, sun_azimuth_deg=152.0, view_zenith_deg=6.0, view_azimuth_deg=104.0)
