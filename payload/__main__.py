@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from payload.arguments import build_parser
-from payload.commands import main_of
+from payload.dispatch import main_of
 
 _INTERRUPTED = 130
 _UNFORESEEN = 1

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_contact(commands)
     _add_queue(commands)
+    _add_fly(commands)
     return parser
 
 
@@ -101,6 +102,12 @@ def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
 
 
+def _add_fly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = "the long-running service: commands and strips in, telemetry out, until SIGTERM"
+    fly = commands.add_parser("fly", help=summary, description=summary[0].upper() + summary[1:] + ".")
+    _add_config(fly)
+
+
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
 ) -> argparse.ArgumentParser:
@@ -111,18 +118,22 @@ def _command(
 
 def _add_strip(command: argparse.ArgumentParser) -> None:
     command.add_argument("strip", metavar="STRIP", help="SAFE or JP2 folder, raw header YAML, or GeoTIFF")
+    _add_config(command)
+    command.add_argument(
+        "--budget-bytes",
+        type=_whole_bytes,
+        metavar="N",
+        help="memory of the whole process tree, bytes; instead of the configuration's memory.budget_bytes",
+    )
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--config",
         type=Path,
         required=True,
         metavar="YAML",
         help="the board, e.g. firmware_configs/flatsat.yaml",
-    )
-    command.add_argument(
-        "--budget-bytes",
-        type=_whole_bytes,
-        metavar="N",
-        help="memory of the whole process tree, bytes; instead of the configuration's memory.budget_bytes",
     )
 
 

@@ -1,10 +1,8 @@
-"""What every command that touches a strip needs first: configuration, models, plan, log."""
+"""What every command that touches a strip needs first: configuration, models, plan."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +16,9 @@ from payload.core.manifest import (
     parse_manifest,
 )
 from payload.core.memory import EngineLoad, plan_memory
-from payload.core.telemetry import Telemetry
-from payload.drivers.board import SystemClock
 from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.strips import open_strip
-from payload.drivers.telemetry_log import TelemetryLog
-from payload.errors import PayloadError, StoreError
+from payload.logbook import make_folder
 from payload.ports import StripSource
 from payload.types import MemoryPlan, Task, TileGrid
 
@@ -108,66 +103,5 @@ def open_source(path: str, config: Config) -> StripSource:
         StoreError: the scratch folder cannot be made.
     """
     scratch = config.folder(config.strip.scratch)
-    _make_folder(scratch)
+    make_folder(scratch)
     return open_strip(Path(path), scratch)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot make the folder: {error.strerror}") from error
-
-
-class Log:
-    """Telemetry on its way to the file, mirrored to standard error if asked for."""
-
-    def __init__(self, path: Path, echo: bool) -> None:
-        """Open the log, and make its folder if it is not there.
-
-        Raises:
-            StoreError: the disk refuses.
-        """
-        _make_folder(path.parent)
-        self.telemetry = Telemetry()
-        self._clock = SystemClock()
-        self._file = TelemetryLog(path)
-        self._echo = echo
-
-    def flush(self) -> None:
-        """The events so far are in the file, and one sample of the channels."""
-        events = self.telemetry.take_events(self._clock.utc_ns())
-        if self._echo:
-            for event in events:
-                sys.stderr.write(f"{event['severity']}: {event['event']} {event['parameters']}\n")
-        self._file.append([*events, self.telemetry.sample(self._clock.utc_ns())])
-
-    def refuse(self, error: PayloadError) -> None:
-        """The error as an event, if the disk still takes it."""
-        if error.event is not None:
-            self.telemetry.event(error.event, **error.parameters())
-        try:
-            self.flush()
-        except StoreError as second:
-            sys.stderr.write(f"payload: {second}\n")
-
-    def close(self) -> None:
-        """What was told is on the disk."""
-        self._file.close()
-
-
-@contextmanager
-def opened_log(path: Path, echo: bool) -> Iterator[Log]:
-    """A log for one command: what ends the command is told before it is closed.
-
-    Raises:
-        StoreError: the disk refuses.
-    """
-    log = Log(path, echo)
-    try:
-        yield log
-    except PayloadError as error:
-        log.refuse(error)
-        raise
-    finally:
-        log.close()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from payload.assembly import Log, Model, load_board, load_models, open_source, opened_log, plan_strip
+from payload.assembly import Model, load_board, load_models, open_source, plan_strip
 from payload.config import Config
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
@@ -23,8 +22,9 @@ from payload.drivers.engine_openvino import Network, OpenVinoEngine
 from payload.drivers.link import FolderLink
 from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
-from payload.errors import LinkError, PayloadError, StoreError
+from payload.errors import LinkError, StoreError
 from payload.imaging import Progress, StripWalk
+from payload.logbook import Log, opened_log
 from payload.ports import StripSource
 from payload.report import strip_report, totals_of
 from payload.terminal import ProgressLine, table
@@ -286,13 +286,3 @@ def _write_json(path: Path, document: Mapping[str, object]) -> None:
 
 
 COMMANDS = {"plan": plan, "run": run, "contact": contact, "queue": queue}
-
-
-def main_of(arguments: argparse.Namespace) -> int:
-    """Run the command; its exit code, with one line on standard error if it failed."""
-    try:
-        COMMANDS[arguments.command](arguments)
-    except PayloadError as error:
-        sys.stderr.write(f"payload {arguments.command}: {error}\n")
-        return error.exit_code
-    return 0

@@ -107,3 +107,13 @@ class InstallError(PayloadError):
 
     def parameters(self) -> Mapping[str, int | str]:
         return {"code": self.code, "refusal": self.refusal, "reason": str(self)}
+
+
+class CommandError(PayloadError):
+    """A telecommand is not accepted, or cannot be done; ``failure_code`` says why (service 1)."""
+
+    exit_code = 11
+
+    def __init__(self, message: str, failure_code: int) -> None:
+        super().__init__(message)
+        self.failure_code = failure_code

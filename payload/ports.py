@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from payload.types import Inference, Product, QueueEntry, RowBlock, StripInfo, Task, Tile, TileRecord
@@ -133,4 +134,83 @@ class Board(Protocol):
 
     def cpu_s(self) -> float:
         """Processor time of the whole process tree so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Bytes that came from the ground in one piece.
+
+    ``origin`` tells one stream from another; ``is_end``: nothing of this stream follows, as
+    after every datagram and when a connection is closed.
+    """
+
+    origin: int
+    content: bytes
+    is_end: bool
+
+
+class GroundLinks(Protocol):
+    """All ways to and from the ground, for packets."""
+
+    def wait(self, timeout_s: float, wakes_on: Sequence[int]) -> list[Arrival]:
+        """What has come; returns at once if there is something, or one of ``wakes_on`` is readable."""
+        ...
+
+    def send(self, packet: bytes) -> None:
+        """The packet is on its way on every link that is there; never blocks."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FlightMemory(Protocol):
+    """What the service must still know after a power cut."""
+
+    def get(self, name: str) -> int | float | str | None:
+        """What was last put under ``name``, or None.
+
+        Raises:
+            StoreError: the disk cannot be read.
+        """
+        ...
+
+    def put(self, name: str, value: int | float | str) -> None:
+        """``value`` is on the disk.
+
+        Raises:
+            StoreError: it is not; what was there before stays.
+        """
+        ...
+
+    def drop(self, name: str) -> None:
+        """Nothing is under ``name``, on the disk.
+
+        Raises:
+            StoreError: what was there stays.
+        """
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """All names that start with ``prefix``, in their order.
+
+        Raises:
+            StoreError: the disk cannot be read.
+        """
+        ...
+
+
+class TelemetryFile(Protocol):
+    """Where telemetry records are kept on the board."""
+
+    def append(self, records: Sequence[dict[str, object]]) -> None:
+        """All records are there, or a StoreError is raised and none is."""
+        ...
+
+
+class Watchdog(Protocol):
+    """What restarts the board unless it is stroked."""
+
+    def stroke(self) -> None:
+        """The program is alive."""
         ...

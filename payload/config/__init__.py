@@ -24,10 +24,14 @@ from payload.types import Grid, Target
 
 MAX_FILE_BYTES = 65536
 
+NONE = "none"
+"""What stands at a key for something that the board does not have."""
+
 _GIB = 1 << 30
 _Bytes = Annotated[int, Range(1, 64 * _GIB, "bytes")]
 _Inner = Annotated[int, Range(48, 10992, "px", multiple=48)]
 _Folder = Annotated[str, Text("a folder, absolute or relative to this file", 4096)]
+_Address = Annotated[str, Text("an address and port as in 127.0.0.1:10025, or none", 80)]
 _Worth = Annotated[float, Range(0.0, 1e9, "(no unit)")]
 
 
@@ -127,6 +131,28 @@ class QueueConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """The long-running service, `payload fly`.
+
+    ``resident_bytes``: what the service itself may take of the memory budget; the rest is for
+    the strip under way. Commands come as datagrams to ``udp_listen``, telemetry goes to
+    ``udp_send_to``; over connections to ``tcp_listen`` both.
+    """
+
+    apid: Annotated[int, Range(1, 2046, "(CCSDS APID)")]
+    state: _Folder
+    inbox: Annotated[str, Text("a folder or FIFO, absolute or relative to this file", 4096)]
+    command_key: Annotated[str, Text("a file, absolute or relative to this file", 4096)]
+    resident_bytes: _Bytes
+    housekeeping_s: Annotated[float, Range(0.2, 3600.0, "s")]
+    schedule_late_s: Annotated[float, Range(1.0, 86400.0, "s")]
+    watchdog: Annotated[str, Text("a watchdog device or file, or none", 4096)]
+    udp_listen: _Address
+    udp_send_to: _Address
+    tcp_listen: _Address
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One board's configuration; ``source`` is the path of the file it came from."""
 
@@ -140,11 +166,20 @@ class Config:
     judge: JudgeConfig
     value: ValueConfig
     queue: QueueConfig
+    service: ServiceConfig
     source: str = field(metadata=NOT_A_KEY)
 
     def folder(self, configured: str) -> Path:
         """The path that a folder key means: relative ones start at the configuration file."""
         return Path(self.source).parent / configured
+
+
+def parse_address(text: str) -> tuple[str, int] | None:
+    """Host and port of ``host:port``, or None if it is no such thing."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        return None
+    return host, int(port)
 
 
 def load_config(path: str | Path) -> Config:
@@ -201,3 +236,18 @@ def _bounds_between(config: Config) -> Iterator[tuple[str, str]]:
         yield "memory.interpreter_bytes", f"must be below memory.budget_bytes, {memory.budget_bytes}"
     if config.engine.threads > board.cores:
         yield "engine.threads", f"must be at most board.cores, {board.cores}"
+    yield from _bounds_of_service(config.service, memory)
+
+
+def _bounds_of_service(service: ServiceConfig, memory: MemoryConfig) -> Iterator[tuple[str, str]]:
+    left_bytes = memory.budget_bytes - memory.interpreter_bytes
+    if service.resident_bytes >= left_bytes > 0:
+        yield "service.resident_bytes", f"must leave room for a strip, and so be below {left_bytes}"
+    for name in ("udp_listen", "udp_send_to", "tcp_listen"):
+        text = getattr(service, name)
+        if text != NONE and parse_address(text) is None:
+            yield f"service.{name}", f"{text!r} is no address and port; write it as in 127.0.0.1:10025"
+    if service.udp_listen == NONE and service.tcp_listen == NONE:
+        yield "service.udp_listen", "is none, as is tcp_listen: nobody could command the payload"
+    if (service.udp_listen == NONE) != (service.udp_send_to == NONE):
+        yield "service.udp_send_to", "must be none if udp_listen is, and only then"

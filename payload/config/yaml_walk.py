@@ -171,10 +171,11 @@ class Walk:
 def rules_of(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every key of dataclass ``kind``, sections entered, and what it may hold."""
     for name, hint in _keys_of(kind).items():
-        if isinstance(hint, type) and is_dataclass(hint):
-            yield from rules_of(hint, f"{prefix}{name}.")
+        present = _present(hint)
+        if isinstance(present, type) and is_dataclass(present):
+            yield from rules_of(present, f"{prefix}{name}.")
         else:
-            yield prefix + name, _allowed(_present(hint))
+            yield prefix + name, _allowed(present) + ("; may be left out" if present is not hint else "")
 
 
 def _keys_of(kind: type[Any]) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Whole packets out of a stream of bytes, whatever happened to the stream.
+
+Rules:
+1. A packet starts with one of the wanted packet ids, is unsegmented, not longer than allowed
+   and has a fitting CRC-16. Everything else is passed over, byte by byte, and counted.
+2. So a damaged packet costs itself alone, also where its length field is what was damaged.
+3. While a packet is not all there nothing behind its start is looked at, until `give_up`:
+   the stream has paused or ended, and what came is all there is.
+4. No more than one packet of the greatest length is ever held back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from payload.core.packets import PRIMARY_HEADER_BYTES, is_whole, packet_bytes
+
+_UNSEGMENTED = 0xC0
+_ID_BYTES = 2
+
+
+class PacketScan:
+    """Finds the packets of one stream."""
+
+    def __init__(self, packet_ids: Sequence[bytes], max_bytes: int) -> None:
+        """Wanted are packets that start with one of ``packet_ids`` (2 bytes each)."""
+        self._ids = tuple(packet_ids)
+        self._max_bytes = max_bytes
+        self._held = b""
+        self.discarded_bytes = 0
+        """Bytes so far that are in no whole packet; what is held back is not counted yet."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait for the rest of their packet."""
+        return len(self._held)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The packets that are whole now, in their order."""
+        return self._scan(self._held + chunk, is_end=False)
+
+    def give_up(self) -> list[bytes]:
+        """The packets in what was held back, its start being damaged (rule 3)."""
+        return self._scan(self._held, is_end=True)
+
+    def _scan(self, content: bytes, is_end: bool) -> list[bytes]:
+        found: list[bytes] = []
+        at = 0
+        while True:
+            start = self._next_id(content, at)
+            self.discarded_bytes += start - at
+            at = start
+            left = len(content) - at
+            if left < PRIMARY_HEADER_BYTES and (not is_end or left == 0):
+                break
+            size = packet_bytes(content, at)
+            is_possible = (
+                left >= PRIMARY_HEADER_BYTES
+                and content[at + 2] & _UNSEGMENTED == _UNSEGMENTED
+                and size <= self._max_bytes
+            )
+            if is_possible and size > left and not is_end:
+                break
+            if is_possible and size <= left and is_whole(packet := content[at : at + size]):
+                found.append(packet)
+                at += size
+            else:
+                self.discarded_bytes += 1
+                at += 1
+        self._held = content[at:]
+        return found
+
+    def _next_id(self, content: bytes, at: int) -> int:
+        """Where the next wanted packet id stands, from ``at`` on; a first half at the end counts."""
+        places = [place for wanted in self._ids if (place := content.find(wanted, at)) >= 0]
+        if places:
+            return min(places)
+        is_half = len(content) > at and any(content[-1] == wanted[0] for wanted in self._ids)
+        return len(content) - 1 if is_half else len(content)

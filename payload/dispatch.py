@@ -1,0 +1,32 @@
+"""Which function does a command. What the service has no need of is not even imported for it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+
+from payload.errors import PayloadError
+
+_IN_FLIGHT = ("fly",)
+
+
+def main_of(arguments: argparse.Namespace) -> int:
+    """Run the command; its exit code, with one line on standard error if it failed."""
+    try:
+        _commands(arguments.command)[arguments.command](arguments)
+    except PayloadError as error:
+        sys.stderr.write(f"payload {arguments.command}: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _commands(name: str) -> Mapping[str, Callable[[argparse.Namespace], None]]:
+    """The table that ``name`` is in; the codecs and networks of the others are some 25 MB."""
+    if name in _IN_FLIGHT:
+        from payload.flying import COMMANDS
+
+        return COMMANDS
+    from payload.commands import COMMANDS as OTHERS
+
+    return OTHERS

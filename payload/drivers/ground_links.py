@@ -1,0 +1,173 @@
+"""The ways to and from the ground: UDP datagrams and TCP connections, none of which blocks.
+
+UDP: every datagram that comes to the own address is taken, telemetry goes to one address.
+TCP: every connection sends commands and gets all telemetry from then on. One that does not
+read loses the packets that find its buffer full; one that floods is read at its turn only.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from payload.errors import LinkError
+from payload.ports import Arrival, GroundLinks
+
+CONNECTIONS_MAX = 4
+_CHUNK_BYTES = 65536
+_DATAGRAMS_AT_ONCE = 64
+_UNSENT_MAX_BYTES = 1 << 20
+_UDP_ORIGIN = -1
+
+Address = tuple[str, int]
+
+
+class _Connection:
+    """One TCP connection, with what it has not taken yet."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self.stream = stream
+        self.unsent = bytearray()
+
+    def send(self, packet: bytes) -> bool:
+        """Whether the packet is on its way; whole packets only, or the stream would be damaged."""
+        if len(self.unsent) + len(packet) > _UNSENT_MAX_BYTES:
+            return False
+        self.unsent += packet
+        self.flush()
+        return True
+
+    def flush(self) -> None:
+        """As much as the connection takes now is gone."""
+        with suppress(BlockingIOError, ConnectionError):
+            while self.unsent:
+                sent = self.stream.send(self.unsent[:_CHUNK_BYTES])
+                del self.unsent[:sent]
+
+
+class SocketLinks(GroundLinks):
+    """Implements `ports.GroundLinks`; either link may be absent."""
+
+    def __init__(
+        self, udp_listen: Address | None, udp_to: Address | None, tcp_listen: Address | None
+    ) -> None:
+        """Opens what is given.
+
+        Raises:
+            LinkError: an address is in use or cannot be had.
+        """
+        self._udp: socket.socket | None = None
+        self._tcp: socket.socket | None = None
+        self._udp_to = udp_to
+        self._connections: dict[int, _Connection] = {}
+        self.lost_packets = 0
+        """Packets that a connection's full buffer or a missing receiver has cost so far."""
+        try:
+            if udp_listen:
+                self._udp = _opened(udp_listen, socket.SOCK_DGRAM)
+            if tcp_listen:
+                self._tcp = _opened(tcp_listen, socket.SOCK_STREAM)
+                self._tcp.listen(CONNECTIONS_MAX)
+        except LinkError:
+            self.close()
+            raise
+
+    @property
+    def udp_address(self) -> Address | None:
+        """Where commands are taken by UDP; the port is known even if 0 was asked for."""
+        return self._udp.getsockname() if self._udp else None
+
+    @property
+    def tcp_address(self) -> Address | None:
+        """Where connections are taken."""
+        return self._tcp.getsockname() if self._tcp else None
+
+    def wait(self, timeout_s: float, wakes_on: Sequence[int]) -> list[Arrival]:
+        """What has come within ``timeout_s``; see `ports.GroundLinks`."""
+        poll = select.poll()
+        for own in (self._udp, self._tcp):
+            if own is not None:
+                poll.register(own, select.POLLIN)
+        for descriptor in wakes_on:
+            poll.register(descriptor, select.POLLIN)
+        for connection in self._connections.values():
+            out = select.POLLOUT if connection.unsent else 0
+            poll.register(connection.stream, select.POLLIN | out)
+        ready = {descriptor for descriptor, _ in poll.poll(timeout_s * 1000)}
+        arrivals = self._datagrams() if self._udp and self._udp.fileno() in ready else []
+        for origin in [number for number in self._connections if number in ready]:
+            arrivals += self._received(origin)
+        if self._tcp and self._tcp.fileno() in ready:
+            self._accept(self._tcp)
+        return arrivals
+
+    def send(self, packet: bytes) -> None:
+        """The packet is on its way on every link that is there."""
+        if self._udp and self._udp_to:
+            try:
+                self._udp.sendto(packet, self._udp_to)
+            except OSError:  # nobody there, or no room in the kernel: telemetry is not repeated
+                self.lost_packets += 1
+        for connection in self._connections.values():
+            self.lost_packets += not connection.send(packet)
+
+    def close(self) -> None:
+        """Every socket is closed."""
+        for connection in self._connections.values():
+            connection.stream.close()
+        self._connections.clear()
+        for own in (self._udp, self._tcp):
+            if own is not None:
+                own.close()
+        self._udp = self._tcp = None
+
+    def _datagrams(self) -> list[Arrival]:
+        assert self._udp is not None
+        arrivals: list[Arrival] = []
+        with suppress(BlockingIOError, ConnectionError):
+            while len(arrivals) < _DATAGRAMS_AT_ONCE:
+                arrivals.append(Arrival(_UDP_ORIGIN, self._udp.recv(_CHUNK_BYTES), is_end=True))
+        return arrivals
+
+    def _received(self, origin: int) -> list[Arrival]:
+        connection = self._connections[origin]
+        connection.flush()
+        try:
+            content = connection.stream.recv(_CHUNK_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            content = b""
+        if not content:
+            connection.stream.close()
+            del self._connections[origin]
+        return [Arrival(origin, content, is_end=not content)]
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            stream, _ = listener.accept()
+        except OSError:  # gone again before we came
+            return
+        if len(self._connections) >= CONNECTIONS_MAX:
+            stream.close()
+            return
+        stream.setblocking(False)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections[stream.fileno()] = _Connection(stream)
+
+
+def _opened(address: Address, kind: socket.SocketKind) -> socket.socket:
+    found = socket.socket(socket.AF_INET, kind)
+    found.setblocking(False)
+    try:
+        if kind == socket.SOCK_STREAM:  # for UDP it would let two payloads share a port
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        found.close()
+        raise LinkError(
+            f"{address[0]}:{address[1]}: cannot listen: {error.strerror}; is another payload running?"
+        ) from error
+    return found

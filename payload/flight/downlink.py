@@ -1,0 +1,58 @@
+"""The way down for telemetry: reports become packets, with counts and time, on every link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from payload.core.packets import pack_telemetry
+from payload.core.reports import report_named
+from payload.core.telemetry import Telemetry, Value
+from payload.ports import Clock
+
+TIME_SET_FROM_UTC_NS = 1_577_836_800_000_000_000
+"""2020-01-01: a clock before that has not been set since the board got its power."""
+
+
+class Downlink:
+    """Makes telemetry packets of one APID and gives them to the links.
+
+    Sequence counts start at 0 with the service: a gap is a loss, a fall to 0 a restart.
+    """
+
+    def __init__(self, apid: int, clock: Clock, telemetry: Telemetry, send: Callable[[bytes], None]) -> None:
+        self._apid = apid
+        self._clock = clock
+        self._telemetry = telemetry
+        self._send = send
+        self._sequence = 0
+        self._message_counts: dict[tuple[int, int], int] = {}
+
+    def report(self, name: str, values: Mapping[str, Value | None]) -> None:
+        """The report ``name`` of `core.reports` is on its way, with the time of now."""
+        report = report_named(name)
+        kind = (report.service, report.subtype)
+        count = self._message_counts.get(kind, 0)
+        utc_ns = self._clock.utc_ns()
+        packet = pack_telemetry(
+            self._apid,
+            report.service,
+            report.subtype,
+            self._sequence,
+            count,
+            utc_ns,
+            is_time_set(utc_ns),
+            report.pack(values),
+        )
+        self._sequence += 1
+        self._message_counts[kind] = count + 1
+        self._telemetry.add("telemetry_packets")
+        self._send(packet)
+
+    def send(self, packet: bytes) -> None:
+        """A whole space packet of another APID goes down as it is."""
+        self._send(packet)
+
+
+def is_time_set(utc_ns: int) -> bool:
+    """Whether the clock can be right."""
+    return utc_ns >= TIME_SET_FROM_UTC_NS

@@ -1,0 +1,52 @@
+"""The loop: wait for the ground, take what came, let every service do what is due, tell of it.
+
+Rules:
+1. One turn takes at most TURN_S of waiting; what is done in it is a matter of milliseconds.
+2. The loop ends when it is told to, after the turn it is in; nothing that is under way is lost.
+3. A disk that takes no telemetry ends nothing: the ground is still told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from payload.flight.calls import Now, Service
+from payload.flight.uplink import Uplink
+from payload.ports import Clock, GroundLinks
+
+TURN_S = 0.2
+"""How long the loop waits at most for the ground; so a signal is seen within this time, too."""
+
+
+class Loop:
+    """Turns until it is stopped."""
+
+    def __init__(self, clock: Clock, links: GroundLinks, uplink: Uplink, services: Sequence[Service]) -> None:
+        """The services are polled in their order; the one that tells of everything is the last."""
+        self._clock = clock
+        self._links = links
+        self._uplink = uplink
+        self._services = services
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """The turn under way is the last; may be called from a signal."""
+        self._is_stopped = True
+
+    def run(self) -> None:
+        """Turn until stopped, then close the services, in their order."""
+        while not self._is_stopped:
+            self.turn(TURN_S)
+        for service in self._services:
+            service.close()
+
+    def turn(self, timeout_s: float) -> None:
+        """One turn, waiting at most ``timeout_s``."""
+        wakes_on = [descriptor for service in self._services for descriptor in service.wakes_on()]
+        arrivals = self._links.wait(timeout_s, wakes_on)
+        self._uplink.receive(arrivals, self._now())
+        for service in self._services:
+            service.poll(self._now())
+
+    def _now(self) -> Now:
+        return Now(self._clock.utc_ns(), self._clock.mono_ns())
