@@ -18,8 +18,9 @@ from payload.core.making import ProductMaker
 from payload.core.pictures import compose, picture_pitch_px
 from payload.core.tiling import Tiling
 from payload.drivers.board import LinuxBoard, SystemClock
-from payload.drivers.engine_openvino import Network, OpenVinoEngine
+from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.link import FolderLink
+from payload.drivers.network import Network
 from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
 from payload.errors import LinkError, StoreError
@@ -152,11 +153,8 @@ def _walk(
 
 
 def _network(task: Task, model: Model) -> Network:
-    files = model.verified_files()
-    topology = next(content for name, content in files.items() if name.endswith(".xml"))
-    weights = next(content for name, content in files.items() if name.endswith(".bin"))
     manifest = model.manifest
-    return Network(task, manifest.name, manifest.sha256, model.artifact.precision, topology, weights)
+    return Network(task, manifest.name, manifest.sha256, model.artifact.precision, model.verified_files())
 
 
 def contact(arguments: argparse.Namespace) -> None:

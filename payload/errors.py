@@ -4,7 +4,27 @@ What cannot happen is an ``assert``; what may happen is one of these; what is ex
 (queue full, nothing ready, end of strip) is a return value.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from enum import Enum, unique
+
+
+@unique
+class EngineFault(Enum):
+    """What is wrong with a device, by what a person has to do about it."""
+
+    DIED = "died"
+    LATE = "late"
+    MEMORY = "memory"
+    FAILED = "failed"
+    BAD_NETWORK = "bad_network"
+    NO_PYTHON = "no_python"
+    NO_RUNTIME = "no_runtime"
+    NO_LIBUSB = "no_libusb"
+    NO_DEVICE = "no_device"
+    NO_PERMISSION = "no_permission"
+    MUTEX_TAKEN = "mutex_taken"
 
 
 class PayloadError(Exception):
@@ -69,10 +89,14 @@ class LinkError(PayloadError):
 
 
 class EngineLostError(PayloadError):
-    """The engine is gone: demote it and resubmit what it held."""
+    """The engine is gone: demote it and resubmit what it held; ``fault`` says what is wrong."""
 
     exit_code = 8
     event = "engine_lost"
+
+    def __init__(self, message: str, fault: EngineFault = EngineFault.FAILED) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class EngineOutputError(PayloadError):

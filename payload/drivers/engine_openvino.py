@@ -10,28 +10,11 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
+from payload.drivers.network import GEOMETRY, GRID_OF_INPUT, Network, check_plausible
 from payload.drivers.openvino_lean import ov
-from payload.errors import EngineLostError, EngineOutputError
-from payload.types import F32, U8, EngineName, Grid, Inference, Precision, Target, Task, Tile, TileGrid
-
-GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
-GEOMETRY = "geometry"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Network:
-    """One verified network: the two files of an OpenVINO IR, and what it is called."""
-
-    task: Task
-    model: str
-    model_sha256: str
-    precision: Precision
-    topology: bytes
-    weights: bytes
+from payload.errors import EngineLostError
+from payload.types import EngineName, Inference, Target, Task, Tile, TileGrid
 
 
 class OpenVinoEngine:
@@ -51,21 +34,15 @@ class OpenVinoEngine:
         core = ov.Core()
         for network in networks:
             try:
-                model = core.read_model(model=network.topology, weights=network.weights)
+                model = core.read_model(model=network.file(".xml"), weights=network.file(".bin"))
                 size_px = tiles.window_rows_px, tiles.window_columns_px
                 compiled = compile_for_window(core, model, *size_px, min(slots, threads), threads)
             except RuntimeError as error:
                 raise EngineLostError(
                     f"{network.model}: OpenVINO cannot load it: {_first_line(error)}"
                 ) from error
-            self._names[network.task] = EngineName(
-                target=Target.CPU,
-                device="CPU",
-                runtime=f"openvino {ov.__version__.split('-')[0]}",
-                precision=network.precision,
-                model=network.model,
-                model_sha256=network.model_sha256,
-            )
+            runtime = f"openvino {ov.__version__.split('-')[0]}"
+            self._names[network.task] = network.made_by(Target.CPU, "CPU", runtime)
             self._idle[network.task] = [compiled.create_infer_request() for _ in range(slots)]
         give_back_freed_memory()
 
@@ -97,10 +74,7 @@ class OpenVinoEngine:
         self._handed_out = (task, request)
         if task is Task.SURFACE:
             output = output.reshape(4, -1, *output.shape[1:])
-        if not _is_plausible(task, output):
-            raise EngineOutputError(
-                f"tile {tile.index}: the {task.value} network gave impossible numbers", tile.index
-            )
+        check_plausible(task, tile.index, output)
         return Inference(task, tile.index, output, self._names[task])
 
     def _take_back(self) -> None:
@@ -138,13 +112,6 @@ def compile_for_window(
             "NUM_STREAMS": streams,  # changes no bit of the output
         },
     )
-
-
-def _is_plausible(task: Task, output: U8 | F32) -> bool:
-    if task is Task.SURFACE:
-        return bool(np.isfinite(output).all())
-    middle = output[:, output.shape[1] // 2]
-    return bool((middle.max(axis=0) != middle.min(axis=0)).any())  # a class ahead somewhere
 
 
 def _first_line(error: Exception) -> str:

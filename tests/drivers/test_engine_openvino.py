@@ -12,7 +12,8 @@ import pytest
 from openvino import opset13
 
 from payload.core.scheduler import tile_slot
-from payload.drivers.engine_openvino import Network, OpenVinoEngine
+from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.network import Network
 from payload.errors import EngineLostError, EngineOutputError
 from payload.types import Precision, Task, Tile, TileGrid, Window
 
@@ -28,8 +29,7 @@ def flight_network(task: Task) -> Network:
         manifest["name"],
         "0" * 64,
         Precision.INT8,
-        (folder / "openvino_int8.xml").read_bytes(),
-        (folder / "openvino_int8.bin").read_bytes(),
+        {path.name: path.read_bytes() for path in folder.glob("openvino_int8.*")},
     )
 
 
@@ -98,7 +98,7 @@ def test_a_tile_gives_the_same_bits_whatever_else_is_in_flight(engine: OpenVinoE
 
 
 def test_a_network_that_cannot_be_loaded_is_an_engine_lost() -> None:
-    broken = Network(Task.SCENE, "broken", "0" * 64, Precision.INT8, b"<net>not a network</net>", b"")
+    broken = Network(Task.SCENE, "broken", "0" * 64, Precision.INT8, {"a.xml": b"<net>not a network</net>"})
     with pytest.raises(EngineLostError, match="broken: OpenVINO cannot load it"):
         OpenVinoEngine([broken], TILES, 1, 1)
 
@@ -127,4 +127,5 @@ def constant_network(task: Task, filling: float, folder: Path) -> Network:
     path = folder / "constant.xml"
     ov.save_model(ov.Model([answer], [codes]), path, compress_to_fp16=False)
     weights = path.with_suffix(".bin").read_bytes()
-    return Network(task, "constant", "0" * 64, Precision.INT8, path.read_bytes(), weights)
+    files = {"a.xml": path.read_bytes(), "a.bin": weights}
+    return Network(task, "constant", "0" * 64, Precision.INT8, files)

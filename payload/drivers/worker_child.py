@@ -1,0 +1,133 @@
+"""A child process that speaks the frames of `engine_worker`: its life, its pipes, its last words."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from payload.drivers import engine_worker as protocol
+from payload.errors import EngineFault, EngineLostError
+
+Frame = tuple[bytes, int, int, bytes]
+"""Kind, number, value, body."""
+
+_LOG_MAX_BYTES = 4096
+_KILL_WAIT_S = 1.0
+
+
+class WorkerChild:
+    """One child, from its start to its end; a new start is a new one."""
+
+    def __init__(self, python: str, worker: Path, descriptors: Sequence[int]) -> None:
+        """The child runs ``worker``; ``descriptors`` follow those of its pipes.
+
+        Raises:
+            EngineLostError: the interpreter cannot be run.
+        """
+        request_end, self._requests = os.pipe()
+        self._answers, answer_end = os.pipe()
+        self._printed, log_end = os.pipe()
+        passed = (request_end, answer_end, *descriptors)
+        self._python = python
+        try:
+            self._process = subprocess.Popen(
+                [python, "-I", str(worker), *map(str, passed)],
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                stdout=log_end,
+                stderr=log_end,
+                start_new_session=True,  # Ctrl-C reaches this program, which ends the child
+                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+            )
+        except OSError as error:
+            self._close_pipes()
+            raise EngineLostError(
+                f"{python} cannot be run: {error.strerror}; set its path in the configuration",
+                EngineFault.NO_PYTHON,
+            ) from error
+        finally:
+            for end in (request_end, answer_end, log_end):
+                os.close(end)
+        for end in (self._answers, self._printed):
+            os.set_blocking(end, False)
+        self.pid = self._process.pid
+        self.has_ended = False
+        self._received = bytearray()
+        self._log = b""
+
+    def send(self, kind: bytes, number: int, value: int, body: bytes) -> None:
+        """A frame is on its way; that nobody is there to read it will show when listening."""
+        with suppress(BrokenPipeError):
+            os.write(self._requests, protocol.FRAME.pack(kind, number, value, len(body)) + body)
+
+    def frames(self, timeout_s: float) -> list[Frame]:
+        """What the child has sent since; waits at most ``timeout_s`` for something."""
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
+        poll.register(self._printed, select.POLLIN)
+        ready = {end for end, _ in poll.poll(timeout_s * 1000)}
+        if self._printed in ready:
+            self._drain_log()
+        if self._answers in ready:
+            self._drain_answers()
+        return self._whole_frames()
+
+    def _drain_answers(self) -> None:
+        with suppress(BlockingIOError):
+            while content := os.read(self._answers, 65536):
+                self._received += content
+            self.has_ended = True
+
+    def _drain_log(self) -> None:
+        with suppress(BlockingIOError):
+            while content := os.read(self._printed, 65536):
+                self._log = (self._log + content)[-_LOG_MAX_BYTES:]
+
+    def _whole_frames(self) -> list[Frame]:
+        found: list[Frame] = []
+        size = protocol.FRAME.size
+        while len(self._received) >= size:
+            kind, number, value, body_bytes = protocol.FRAME.unpack_from(self._received)
+            if len(self._received) < size + body_bytes:
+                break
+            found.append((kind, number, value, bytes(self._received[size : size + body_bytes])))
+            del self._received[: size + body_bytes]
+        return found
+
+    def reason_of_end(self) -> tuple[EngineFault, str]:
+        """Why a child that has closed its pipe did so, from its exit code and its last words."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_WAIT_S)
+        self._drain_log()
+        said = protocol.last_line(self._log.decode(errors="replace")) if self._log else "it said nothing"
+        if b"mutex initialization failed" in self._log:
+            return EngineFault.MUTEX_TAKEN, f"the plugin ended the process: {said}"
+        if b"ModuleNotFoundError" in self._log:
+            return EngineFault.NO_RUNTIME, f"{self._python}: {said}"
+        code = self._process.returncode
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return EngineFault.DIED, f"the process ended with {how}; last words: {said}"
+
+    def resident_bytes(self) -> int:
+        """Resident memory now, shared tensors included; 0 once it has ended."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        except (FileNotFoundError, ProcessLookupError):
+            return 0
+        return int(pages) * resource.getpagesize()
+
+    def kill(self) -> None:
+        """The child is gone, with whatever it was doing."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nothing else can be done
+            self._process.wait(_KILL_WAIT_S)
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for end in (self._requests, self._answers, self._printed):
+            os.close(end)

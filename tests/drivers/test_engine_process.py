@@ -1,0 +1,205 @@
+"""Engines in child processes: real children, really killed, stopped and starved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.engine_process import ProcessEngine, WorkerSpec
+from payload.drivers.network import Network
+from payload.errors import EngineFault, EngineLostError
+from payload.types import Precision, Target, Task
+from tests.drivers.test_engine_openvino import TILES, flight_network, random_tile
+
+SPEC = WorkerSpec("cpu_child", Target.CPU, "openvino", None, 1, 256 << 20, 60.0, 60.0)
+NETWORKS = [flight_network(task) for task in Task]
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., ProcessEngine]]:
+    engines: list[ProcessEngine] = []
+
+    def start(**changes: object) -> ProcessEngine:
+        engine = ProcessEngine(replace(SPEC, **changes), NETWORKS, TILES, slots=3)  # type: ignore[arg-type]
+        engines.append(engine)
+        engine.start()
+        engine.wait_ready()
+        return engine
+
+    yield start
+    for engine in engines:
+        engine.close()
+
+
+def runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+
+
+def test_a_child_answers_bit_for_bit_what_the_same_engine_answers_in_process(
+    started: Callable[..., ProcessEngine],
+) -> None:
+    child, inside = started(), OpenVinoEngine(NETWORKS, TILES, 3, 1)
+    order = [(Task.SCENE, 4), (Task.SURFACE, 7), (Task.SCENE, 5)]
+    for engine in (child, inside):
+        for task, index in order:
+            engine.submit(task, random_tile(index))
+    for task, index in order:
+        here, there = inside.collect(30), child.collect(30)
+        assert here is not None
+        assert there is not None
+        assert (there.task, there.index) == (task, index)
+        np.testing.assert_array_equal(here.output, there.output)
+        assert here.engine == there.engine
+    assert child.collect(0.01) is None
+    inside.close()
+
+
+def test_a_killed_child_is_told_with_how_it_ended_and_a_new_one_gives_the_same_bits(
+    started: Callable[..., ProcessEngine],
+) -> None:
+    engine = started()
+    engine.submit(Task.SCENE, random_tile(1))
+    first = engine.collect(30)
+    assert first is not None
+    scores = first.output.copy()
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.submit(Task.SCENE, random_tile(1))
+    with pytest.raises(EngineLostError, match="cpu_child: the process ended with signal 9") as caught:
+        engine.collect(30)
+    assert caught.value.fault is EngineFault.DIED
+    assert engine.resident_bytes() == 0
+    engine.start()
+    engine.wait_ready()
+    engine.submit(Task.SCENE, random_tile(1))
+    again = engine.collect(30)
+    assert again is not None
+    np.testing.assert_array_equal(again.output, scores)
+
+
+def test_what_was_answered_before_the_end_is_collected_before_the_loss_is_told(
+    started: Callable[..., ProcessEngine],
+) -> None:
+    engine = started()
+    for index in (1, 2):
+        engine.submit(Task.SURFACE, random_tile(index))
+    time.sleep(0.5)  # both are answered by now, or the first collect waits for it
+    assert engine.pid is not None
+    first = engine.collect(30)
+    os.kill(engine.pid, signal.SIGKILL)
+    second = engine.collect(30)
+    assert [first and first.index, second and second.index] == [1, 2]
+    engine.submit(Task.SCENE, random_tile(3))
+    with pytest.raises(EngineLostError):
+        engine.collect(30)
+
+
+def test_a_child_that_hangs_is_killed_at_its_deadline(started: Callable[..., ProcessEngine]) -> None:
+    engine = started(deadline_s=0.3)
+    pid = engine.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    engine.submit(Task.SCENE, random_tile(1))
+    with pytest.raises(EngineLostError, match=r"no answer within 0\.3 s") as caught:
+        engine.collect(30)
+    assert caught.value.fault is EngineFault.LATE
+    assert not runs(pid)
+
+
+def test_a_wait_shorter_than_the_deadline_ends_without_an_answer(
+    started: Callable[..., ProcessEngine],
+) -> None:
+    engine = started()
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    engine.submit(Task.SCENE, random_tile(1))
+    assert engine.collect(0.05) is None
+    os.kill(engine.pid, signal.SIGCONT)
+    answer = engine.collect(30)
+    assert answer is not None
+    assert answer.index == 1
+
+
+def test_a_child_above_its_memory_is_killed(started: Callable[..., ProcessEngine]) -> None:
+    with pytest.raises(EngineLostError, match="more than its 20000000 bytes") as caught:
+        started(memory_bytes=20_000_000)
+    assert caught.value.fault is EngineFault.MEMORY
+
+
+def test_a_child_tells_what_it_weighs(started: Callable[..., ProcessEngine]) -> None:
+    engine = started()
+    assert 40 << 20 < engine.resident_bytes() < 256 << 20
+    assert engine.facts["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_a_child_does_not_outlive_its_parent() -> None:
+    program = (
+        "from tests.drivers.test_engine_process import *\n"
+        "engine = ProcessEngine(SPEC, NETWORKS, TILES, 1); engine.start(); engine.wait_ready()\n"
+        "print(engine.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    pid = int(done.stdout)
+    until_s = time.monotonic() + 10
+    while runs(pid) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert not runs(pid)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault", "words"),
+    [
+        ({"python": Path("/nowhere/python")}, EngineFault.NO_PYTHON, "/nowhere/python cannot be run"),
+        (
+            {"runtime": "myriad", "options": {"usb_devices": "/proc/self/task"}},
+            EngineFault.NO_DEVICE,
+            "on the bus",
+        ),
+        ({"runtime": "myriad", "options": {"device": "CPU"}}, EngineFault.NO_RUNTIME, "has no openvino 2021"),
+    ],
+)
+def test_what_is_missing_has_a_name_and_words(
+    started: Callable[..., ProcessEngine], changes: dict[str, object], fault: EngineFault, words: str
+) -> None:
+    with pytest.raises(EngineLostError, match=words) as caught:
+        started(**changes)
+    if caught.value.fault is EngineFault.NO_LIBUSB:
+        pytest.skip("this machine has no libusb, which is told first")
+    assert caught.value.fault is fault
+
+
+def test_an_interpreter_without_numpy_is_named(started: Callable[..., ProcessEngine], tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    with pytest.raises(EngineLostError, match="No module named 'numpy'") as caught:
+        started(python=bare / "bin" / "python")
+    assert caught.value.fault is EngineFault.NO_RUNTIME
+
+
+def test_a_network_that_cannot_be_loaded_is_told_in_one_line() -> None:
+    broken = Network(
+        Task.SCENE, "broken", "0" * 64, Precision.INT8, {"a.xml": b"<net>no</net>", "a.bin": b""}
+    )
+    engine = ProcessEngine(SPEC, [broken], TILES, 1)
+    engine.start()
+    with pytest.raises(EngineLostError) as caught:
+        engine.wait_ready()
+    assert caught.value.fault is EngineFault.BAD_NETWORK
+    assert "\n" not in str(caught.value)
+    engine.close()
