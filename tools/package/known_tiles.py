@@ -10,7 +10,8 @@ import numpy as np
 
 from payload.core.known_answer import KnownAnswers, samples_of
 from payload.core.scheduler import Scheduler
-from payload.drivers.engine_openvino import Network, OpenVinoEngine
+from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.network import Network
 from payload.drivers.strips import open_strip
 from payload.types import Grid, Precision, Task, Tile, TileGrid
 
@@ -46,7 +47,7 @@ def choose_tiles(strip: Path, count: int = TILES) -> list[Tile]:
 
 def answers_of(task: Task, tiles: Sequence[Tile], topology: bytes, weights: bytes) -> KnownAnswers:
     """What the payload's own engine answers on this machine's processor."""
-    network = Network(task, "known", "0" * 64, Precision.INT8, topology, weights)
+    network = Network(task, "known", "0" * 64, Precision.INT8, {"a.xml": topology, "a.bin": weights})
     engine = OpenVinoEngine([network], GRID, slots=1, threads=1)
     samples = []
     for tile in tiles:
