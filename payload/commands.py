@@ -23,6 +23,7 @@ from payload.drivers.link import FolderLink
 from payload.drivers.network import Network
 from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
+from payload.drivers.store_lock import Role
 from payload.errors import LinkError, StoreError
 from payload.imaging import Progress, StripWalk
 from payload.logbook import Log, opened_log
@@ -79,7 +80,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
         found = plan_strip(config, source, models, tiles)
         log.telemetry.set("planned_bytes", found.total_bytes)
         log.telemetry.set("budget_bytes", found.budget_bytes)
-        store = SqliteProductStore(arguments.out / QUEUE_FILE)
+        store = SqliteProductStore(arguments.out / QUEUE_FILE, roles=(Role.MAKER,))
         try:
             _walk(config, models, tiles, found, source, store, log, board)
             strip = source.info
@@ -175,7 +176,7 @@ def contact(arguments: argparse.Namespace) -> None:
 
 def _contact(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     window = Contact(SystemClock().utc_ns(), arguments.duration_s, arguments.rate_bit_s)
-    store = SqliteProductStore(_existing_queue(arguments.out))
+    store = SqliteProductStore(_existing_queue(arguments.out), roles=(Role.SENDER,))
     try:
         log.telemetry.event(
             "contact_started",

@@ -5,7 +5,8 @@
       +--------- give back -------------------+-- refused, or the contact broke off
 
 One product at a time. The store forgets a product only after the ground has it, so a power cut
-in between sends it once more, under the same name, and never loses it.
+in between sends it once more, under the same name, and never loses it. A run may go on beside
+the contact: what is under way is held in the store, and the queue follows what the run makes.
 """
 
 from __future__ import annotations
@@ -48,11 +49,19 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
     sent: list[str] = []
     refused: dict[int, str] = {}
     sent_bytes, broken = 0, ""
-    while (entry := queue.take(room_bytes)) is not None:
+    while True:
+        if store.has_changed():  # a run goes on beside this contact
+            queue.follow(store.entries(), {*store.held(), *refused})
+        entry = queue.take(room_bytes)
+        if entry is None:
+            break
+        if not store.hold(entry.entry_id):  # evicted a moment ago; the queue follows next
+            continue
         try:
             is_down = link.send(entry.product_id, store.body(entry.entry_id))
         except LinkError as error:
             queue.give_back(entry.entry_id)
+            store.release(entry.entry_id)
             broken = str(error)
             break
         if is_down:
@@ -62,9 +71,10 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
             sent_bytes += entry.size_bytes
             room_bytes -= entry.size_bytes
         else:
+            store.release(entry.entry_id)
             refused[entry.entry_id] = entry.product_id
-    for entry_id in refused:  # only now, or they would be taken again at once
-        queue.give_back(entry_id)
+    if refused:  # only now do they wait again, or they would be taken again at once
+        queue.follow(store.entries(), store.held())
     return ContactReport(
         tuple(sent),
         tuple(refused.values()),

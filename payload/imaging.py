@@ -232,6 +232,8 @@ class StripWalk:
 
     def _queue_products(self, work: _Work) -> None:
         entries = [self._entry(product) for product in work.products]
+        if self._store.has_changed():  # a contact goes on beside this run
+            self._queue.follow(self._store.entries(), self._store.held())
         offer = self._queue.offer(entries)
         accepted_ids = {entry.entry_id for entry in offer.accepted}
         accepted = [

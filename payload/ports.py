@@ -85,9 +85,27 @@ class ProductStore(Protocol):
     ) -> None:
         """The tile is finished, its products queued and the evicted gone: all or nothing.
 
+        What is to be evicted and has left meanwhile, or is held, is passed over.
+
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
+        ...
+
+    def has_changed(self) -> bool:
+        """Whether another process wrote since the last call: the queue should follow."""
+        ...
+
+    def held(self) -> set[int]:
+        """Entries on their way to the ground; they cannot be evicted."""
+        ...
+
+    def hold(self, entry_id: int) -> bool:
+        """The entry stays until acknowledged or released; False if it is there no more."""
+        ...
+
+    def release(self, entry_id: int) -> None:
+        """The entry waits again like any other."""
         ...
 
     def tile_records(self, strip_id: str) -> Iterator[TileRecord]: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
 from payload.drivers.link import FolderLink
 from payload.drivers.product_store import SqliteProductStore
+from payload.drivers.store_lock import Role
 from payload.errors import LinkError
 from payload.types import Contact, Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 
@@ -140,6 +142,45 @@ def test_a_product_whose_acknowledgement_was_lost_is_sent_again_as_the_same_file
     assert report.sent == ("P0",)
     assert [p.name for p in (tmp_path / "ground").iterdir()] == ["P0.skp"]
     store.close()
+
+
+class MeanwhileLink:
+    """Implements `ports.Link`: while it sends its first product, another process makes ``then``."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.then: Callable[[], None] | None = then
+        self.sent: list[str] = []
+
+    def send(self, name: str, body: bytes) -> bool:
+        assert body
+        self.sent.append(name)
+        if self.then is not None:
+            self.then, then = None, self.then
+            then()
+        return True
+
+
+def test_a_run_may_make_and_evict_while_a_contact_is_under_way(tmp_path: Path) -> None:
+    filled(tmp_path / "q", [100, 200, 300]).close()
+    maker = SqliteProductStore(tmp_path / "q", roles=(Role.MAKER,))
+    sender = SqliteProductStore(tmp_path / "q", roles=(Role.SENDER,))
+
+    def make() -> None:
+        product = Product("NEW", STRIP, ProductKind.CLASSES, 1, Window(0, 0, 1, 1), 9e9, "why", 7, b"12345")
+        entry = QueueEntry(maker.next_entry_id(), "NEW", product.kind, 5, 9e9, 7, "why")
+        stats = SceneStats(1, 0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        thumbnail = np.zeros((7, 1, 1), np.uint8)
+        tile = TileRecord(STRIP, 1, Window(0, 0, 1, 1), stats, {}, {}, {}, thumbnail)
+        maker.commit_tile(tile, [(entry, product)], [1, 2])  # P0 is on its way, P1 is not
+
+    link = MeanwhileLink(make)
+    report = run_contact(sender, queue_of(sender), link, contact(10_000))
+    assert link.sent == ["P0", "NEW", "P2"]
+    assert report.waiting_entries == 0
+    assert list(maker.entries()) == []
+    assert maker.held() == set()
+    maker.close()
+    sender.close()
 
 
 def test_an_empty_queue_leaves_the_contact_idle(tmp_path: Path) -> None:

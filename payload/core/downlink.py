@@ -10,14 +10,16 @@ Rules:
 5. What is taken is never evicted; it leaves by acknowledge, or waits again after give_back.
 6. A queue filled beyond its capacity from outside (a smaller configuration) is trimmed by the
    next offer, the lowest first.
-7. Offered = accepted + refused, and accepted = acknowledged + evicted + still there, in
-   entries and in bytes.
+7. Offered = accepted + refused, and accepted = acknowledged + evicted + departed + still
+   there, in entries and in bytes.
+8. Another process may send or make what is queued here: following the store, what came is
+   accepted whatever the capacity, what went has departed, and what is held there is taken here.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from payload.types import Product, QueueEntry
@@ -59,6 +61,7 @@ class QueueCounters:
     refused: Tally = field(default_factory=Tally)
     evicted: Tally = field(default_factory=Tally)
     acknowledged: Tally = field(default_factory=Tally)
+    departed: Tally = field(default_factory=Tally)
 
 
 def _rank(entry: QueueEntry) -> _Rank:
@@ -171,6 +174,37 @@ class DownlinkQueue:
         """The taken entry waits again, in its old place."""
         assert entry_id in self._taken, f"{entry_id} was not taken"
         self._wait(self._taken.pop(entry_id))
+
+    def follow(self, entries: Iterable[QueueEntry], held: Collection[int]) -> None:
+        """The queue is what ``entries`` say, those in ``held`` taken and the others waiting (rule 8)."""
+        there = {entry.entry_id: entry for entry in entries}
+        for entry in [*self._waiting.values(), *self._taken.values()]:
+            if entry.entry_id not in there:
+                self._depart(entry)
+        for entry_id, entry in there.items():
+            if entry_id not in self._waiting and entry_id not in self._taken:
+                self._wait(entry)
+                self._size_bytes += entry.size_bytes
+                self.counters.offered.count(entry)
+                self.counters.accepted.count(entry)
+            if entry_id in held and entry_id in self._waiting:
+                self._forget_waiting(entry)
+                self._taken[entry_id] = entry
+            elif entry_id not in held and entry_id in self._taken:
+                self.give_back(entry_id)
+
+    def _depart(self, entry: QueueEntry) -> None:
+        if entry.entry_id in self._waiting:
+            self._forget_waiting(entry)
+        else:
+            del self._taken[entry.entry_id]
+        self._size_bytes -= entry.size_bytes
+        self.counters.departed.count(entry)
+
+    def _forget_waiting(self, entry: QueueEntry) -> None:
+        del self._waiting[entry.entry_id]
+        del self._ranks[bisect_left(self._ranks, _rank(entry))]
+        self._cursor, self._cursor_room = len(self._ranks), 0
 
     def _wait(self, entry: QueueEntry) -> None:
         rank = _rank(entry)

@@ -2,28 +2,28 @@
 
 Write-ahead log with synchronous=FULL: what was committed is on the disk when the call returns,
 what was not is gone as a whole (https://www.sqlite.org/wal.html, pragma.html#pragma_synchronous).
-One process writes; others may look on through a store opened with ``read_only``.
+One process makes products and one sends them; it may be the same, or both at a time on their
+own. Each keeps others of its role out. Any may look on through a store opened with no role.
+What the sender holds is on its way to the ground and cannot be evicted by the maker.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
+from payload.drivers.store_lock import BOTH, Role, lock_store
+from payload.drivers.store_rows import entry_of, key_of, record_of, text_of
 from payload.errors import StoreError
-from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
+from payload.types import Product, QueueEntry, TileRecord
 
 APPLICATION_ID = 0x534B5951  # "SKYQ", in the file's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _PAGE_BYTES = 8192
 _CACHE_KIB = 1024
@@ -43,6 +43,7 @@ _SCHEMA = (
     " kind TEXT NOT NULL, size_bytes INTEGER NOT NULL, value REAL NOT NULL,"
     " created_utc_ns INTEGER NOT NULL, reason TEXT NOT NULL)",
     "CREATE TABLE body (entry_id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    "CREATE TABLE hold (entry_id INTEGER PRIMARY KEY)",
     "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
     "INSERT INTO counter VALUES ('next_entry_id', 1), ('accepted_entries', 0), ('accepted_bytes', 0),"
     " ('evicted_entries', 0), ('evicted_bytes', 0), ('acknowledged_entries', 0), ('acknowledged_bytes', 0)",
@@ -66,19 +67,27 @@ class StoreCounters:
 class SqliteProductStore:
     """Implements `ports.ProductStore` on one file."""
 
-    def __init__(self, path: Path, read_only: bool = False) -> None:
-        """Opens the store at ``path``; makes it unless ``read_only``.
+    def __init__(self, path: Path, read_only: bool = False, roles: Collection[Role] = BOTH) -> None:
+        """Opens the store at ``path``; makes it unless ``read_only``, which is to have no role.
+
+        A new sender holds nothing.
 
         Raises:
             StoreError: in use by another process, of another version, no store, or damaged.
         """
         self._path = path
-        self._lock = None if read_only else _lock(path)
+        self._locks: list[int] = []
         self._db: sqlite3.Connection | None = None
+        self._seen_version = 0
         try:
+            for role in () if read_only else roles:
+                self._locks.append(lock_store(path, role))
             with self._storing("opened"):
                 self._open(read_only)
                 self._next_entry_id = self._counter("next_entry_id")
+                if not read_only and Role.SENDER in roles:
+                    self._run("DELETE FROM hold")
+                self.has_changed()
         except BaseException:
             self.close()
             raise
@@ -88,9 +97,9 @@ class SqliteProductStore:
         if self._db is not None:
             self._db.close()
             self._db = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        for lock in self._locks:
+            os.close(lock)
+        self._locks.clear()
 
     def begin_strip(self, strip_id: str, fingerprint: str) -> None:
         """Tiles of ``strip_id`` may follow, all made alike.
@@ -120,7 +129,7 @@ class SqliteProductStore:
                     (last, _ENTRIES_AT_ONCE),
                 ).fetchall()
             for row in rows:
-                yield self._parse(_entry_of, *row)
+                yield self._parse(entry_of, *row)
             if len(rows) < _ENTRIES_AT_ONCE:
                 return
             last = rows[-1][0]
@@ -139,6 +148,9 @@ class SqliteProductStore:
     ) -> None:
         """The tile is finished, its products queued and the evicted gone: all or nothing.
 
+        An entry to evict that the sender holds, or that has left meanwhile, is passed over:
+        `has_changed` is true then, and the queue can follow.
+
         Raises:
             StoreError: nothing changed; disk full, damaged, or the tile is here already.
         """
@@ -146,8 +158,58 @@ class SqliteProductStore:
             self._insert_tile(record)
             for entry, product in accepted:
                 self._insert_product(entry, product)
+            held = self._held()
             for entry_id in evicted:
+                if entry_id not in held and self._is_queued(entry_id):
+                    self._remove(entry_id, "evicted")
+
+    def has_changed(self) -> bool:
+        """Whether another process wrote since the last call, or since the store was opened."""
+        with self._storing("read"):
+            (version,) = self._run("PRAGMA data_version").fetchone()
+        has_changed = version != self._seen_version
+        self._seen_version = version
+        return bool(has_changed)
+
+    def held(self) -> set[int]:
+        """What the sender holds: it is on its way to the ground."""
+        with self._storing("read"):
+            return self._held()
+
+    def hold(self, entry_id: int) -> bool:
+        """The entry stays until it is acknowledged or released; False if it is there no more.
+
+        Raises:
+            StoreError: nothing changed; disk full or damaged.
+        """
+        with self._transaction():
+            if not self._is_queued(entry_id):
+                return False
+            self._run("INSERT OR IGNORE INTO hold VALUES (?)", (entry_id,))
+            return True
+
+    def release(self, entry_id: int) -> None:
+        """The entry waits again like any other.
+
+        Raises:
+            StoreError: nothing changed; disk full or damaged.
+        """
+        with self._transaction():
+            self._run("DELETE FROM hold WHERE entry_id = ?", (entry_id,))
+
+    def drop_waiting(self) -> tuple[int, int]:
+        """All that waits and is not held has been evicted: how many entries and bytes.
+
+        Raises:
+            StoreError: nothing changed; disk full or damaged.
+        """
+        with self._transaction():
+            held = self._held()
+            rows = self._run("SELECT entry_id, size_bytes FROM product").fetchall()
+            dropped = [(entry_id, size) for entry_id, size in rows if entry_id not in held]
+            for entry_id, _ in dropped:
                 self._remove(entry_id, "evicted")
+        return len(dropped), sum(size for _, size in dropped)
 
     def tile_records(self, strip_id: str) -> Iterator[TileRecord]:
         """The finished tiles of a strip, in order of their index."""
@@ -160,7 +222,7 @@ class SqliteProductStore:
                     (strip_id, last, _RECORDS_AT_ONCE),
                 ).fetchall()
             for row in rows:
-                yield self._parse(_record_of, strip_id, *row)
+                yield self._parse(record_of, strip_id, *row)
             if len(rows) < _RECORDS_AT_ONCE:
                 return
             last = rows[-1][0]
@@ -231,21 +293,15 @@ class SqliteProductStore:
         return False
 
     def _insert_tile(self, record: TileRecord) -> None:
-        planes, rows, cols = record.thumbnail.shape
-        text = json.dumps(
-            {
-                "inner": asdict(record.inner),
-                "stats": asdict(record.stats),
-                "engines": dict(record.engines),
-                "product_bytes": dict(record.product_bytes),
-                "product_values": dict(record.product_values),
-                "thumbnail": [planes, rows, cols],
-            }
-        )
-        found = self._run("SELECT 1 FROM tile WHERE strip_id = ? AND tile_index = ?", _key(record)).fetchone()
+        found = self._run(
+            "SELECT 1 FROM tile WHERE strip_id = ? AND tile_index = ?", key_of(record)
+        ).fetchone()
         if found:
             raise StoreError(f"{self._path}: tile {record.index} of {record.strip_id} is finished already")
-        self._run("INSERT INTO tile VALUES (?, ?, ?, ?)", (*_key(record), text, record.thumbnail.tobytes()))
+        self._run(
+            "INSERT INTO tile VALUES (?, ?, ?, ?)",
+            (*key_of(record), text_of(record), record.thumbnail.tobytes()),
+        )
 
     def _insert_product(self, entry: QueueEntry, product: Product) -> None:
         assert entry.size_bytes == len(product.body), entry.product_id
@@ -266,7 +322,14 @@ class SqliteProductStore:
             raise StoreError(f"{self._path}: entry {entry_id} cannot be {fate}: it is not queued")
         self._run("DELETE FROM product WHERE entry_id = ?", (entry_id,))
         self._run("DELETE FROM body WHERE entry_id = ?", (entry_id,))
+        self._run("DELETE FROM hold WHERE entry_id = ?", (entry_id,))
         self._count(fate, row[0])
+
+    def _held(self) -> set[int]:
+        return {entry_id for (entry_id,) in self._run("SELECT entry_id FROM hold").fetchall()}
+
+    def _is_queued(self, entry_id: int) -> bool:
+        return self._run("SELECT 1 FROM product WHERE entry_id = ?", (entry_id,)).fetchone() is not None
 
     def _count(self, fate: str, size_bytes: int) -> None:
         add = "UPDATE counter SET value = value + ? WHERE name = ?"
@@ -311,27 +374,6 @@ class SqliteProductStore:
             raise StoreError(f"{self._path}: cannot be {done}: {error}{_advice(error)}") from error
 
 
-def _lock(path: Path) -> int:
-    """Keeps other writers out until it is closed, be it by the kernel after a kill.
-
-    On a file of its own: closing any descriptor of the database would drop SQLite's locks.
-    """
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be opened: {error.strerror}; is --out a writable folder?"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StoreError(
-            f"{path}: another run or contact is using it; wait for it to end, or use another --out"
-        ) from error
-    return lock
-
-
 def _advice(error: sqlite3.Error) -> str:
     """What to do, by the words that SQLite has for its result codes."""
     words = str(error)
@@ -340,25 +382,3 @@ def _advice(error: sqlite3.Error) -> str:
     if "not a database" in words or "malformed" in words:
         return "; the file is damaged or no queue: move it away or use another --out"
     return ""
-
-
-def _key(record: TileRecord) -> tuple[str, int]:
-    return record.strip_id, record.index
-
-
-def _entry_of(entry_id: int, product_id: str, kind: str, *rest: Any) -> QueueEntry:
-    return QueueEntry(entry_id, product_id, ProductKind(kind), *rest)
-
-
-def _record_of(strip_id: str, index: int, text: str, thumbnail: bytes) -> TileRecord:
-    known = json.loads(text)
-    return TileRecord(
-        strip_id,
-        index,
-        Window(**known["inner"]),
-        SceneStats(**known["stats"]),
-        known["engines"],
-        known["product_bytes"],
-        known["product_values"],
-        np.frombuffer(thumbnail, dtype=np.uint8).reshape(known["thumbnail"]),
-    )

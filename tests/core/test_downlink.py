@@ -47,6 +47,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.waiting = entries_of(rows)
         self.taken: list[QueueEntry] = []
         self.gone: list[QueueEntry] = []
+        self.offered_elsewhere: list[QueueEntry] = []  # came and went before the queue looked
         self.offered = list(self.waiting)
         self.queue = DownlinkQueue(*self.capacity, self.waiting)
 
@@ -120,13 +121,28 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.taken.remove(chosen)
         self.waiting.append(chosen)
 
+    @rule(data=st.data(), rows=st.lists(shapes, max_size=3))
+    def follow(self, data: st.DataObject, rows: list[tuple[int, float, int]]) -> None:
+        """Another process made some, sent or dropped some, and holds some."""
+        newcomers = entries_of(rows, len(self.offered))
+        self.offered += newcomers
+        there = [*self.waiting, *self.taken, *newcomers]
+        went = data.draw(st.sets(st.sampled_from(there))) if there else set()
+        left = [e for e in there if e not in went]
+        held = data.draw(st.sets(st.sampled_from(left))) if left else set()
+        self.queue.follow(data.draw(st.permutations(left)), {e.entry_id for e in held})
+        self.gone += went & {*self.waiting, *self.taken}
+        self.offered_elsewhere += [e for e in newcomers if e in went]
+        self.waiting = [e for e in left if e not in held]
+        self.taken = [e for e in left if e in held]
+
     @invariant()
     def the_order_is_total(self) -> None:
         assert list(self.queue.waiting()) == in_order(self.waiting)
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
-        there = self.waiting + self.taken + self.gone
+        there = self.waiting + self.taken + self.gone + self.offered_elsewhere
         assert sorted(e.entry_id for e in there) == [e.entry_id for e in self.offered]
         assert len(self.queue) == len(self.waiting) + len(self.taken)
         assert self.queue.size_bytes == sum(e.size_bytes for e in self.waiting + self.taken)
@@ -138,8 +154,9 @@ class QueueAgainstModel(RuleBasedStateMachine):
             of = {name: getattr(getattr(c, name), unit) for name in c.__slots__}
             there = len(self.queue) if unit == "entries" else self.queue.size_bytes
             assert of["offered"] == of["accepted"] + of["refused"]
-            assert of["accepted"] == of["acknowledged"] + of["evicted"] + there
-        assert c.offered.size_bytes == sum(e.size_bytes for e in self.offered)
+            assert of["accepted"] == of["acknowledged"] + of["evicted"] + of["departed"] + there
+        seen = [e for e in self.offered if e not in self.offered_elsewhere]
+        assert c.offered.size_bytes == sum(e.size_bytes for e in seen)
 
 
 QueueAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from payload.drivers.product_store import APPLICATION_ID, SCHEMA_VERSION, SqliteProductStore
+from payload.drivers.store_lock import Role
 from payload.errors import StoreError
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 
@@ -126,7 +127,6 @@ def test_a_commit_happens_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     for tile, accepted, evicted in (
         (record(0), [fresh], [first[0].entry_id]),  # the tile is finished already
         (record(1), [fresh, same_name], []),  # a product id that is there
-        (record(1), [fresh], [999]),  # evicts what is not there
     ):
         with pytest.raises(StoreError):
             store.commit_tile(tile, accepted, evicted)
@@ -148,7 +148,7 @@ def test_a_strip_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_while_the_first_is_there(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
     store = SqliteProductStore(path)
-    with pytest.raises(StoreError, match="another run or contact is using it"):
+    with pytest.raises(StoreError, match=r"another run or contact is using it \(as maker\)"):
         SqliteProductStore(path)
     store.close()
     SqliteProductStore(path).close()
@@ -181,7 +181,7 @@ def test_a_queue_of_another_version_is_refused_and_left_alone(tmp_path: Path) ->
     db.close()
     before = path.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(StoreError, match=r"queue of version 2, this program reads version 1; empty it"):
+        with pytest.raises(StoreError, match=r"queue of version 3, this program reads version 2; empty it"):
             SqliteProductStore(path, read_only=read_only)
     assert path.read_bytes() == before
 
@@ -258,6 +258,7 @@ def test_a_damaged_record_is_an_error_that_says_so(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+from payload.drivers.store_lock import Role
 from payload.errors import StoreError
 from tests.drivers.test_product_store import SqliteProductStore, pair, record, state
 store = SqliteProductStore(Path(sys.argv[1]))
@@ -341,3 +342,41 @@ def test_the_log_beside_the_file_stays_small(tmp_path: Path) -> None:
         store.commit_tile(record(index), [pair(store, f"P{index}", 400_000)], [])
     store.close()
     assert path.stat().st_size < 1.1 * size
+
+
+def test_one_may_make_while_another_sends_and_each_sees_what_the_other_did(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    maker = SqliteProductStore(path, roles=(Role.MAKER,))
+    sender = SqliteProductStore(path, roles=(Role.SENDER,))
+    assert (sender.has_changed(), maker.has_changed()) == (False, True)  # the sender has let go of all
+    maker.commit_tile(record(0), [pair(maker, name) for name in ("A", "B", "C")], [])
+    assert (sender.has_changed(), sender.has_changed(), maker.has_changed()) == (True, False, False)
+    assert sender.hold(1)
+    sender.acknowledge(2)
+    assert maker.has_changed()
+    assert maker.held() == {1}
+    assert [entry.product_id for entry in maker.entries()] == ["A", "C"]
+    # What is held, or has left, is passed over by an eviction; the tile is committed all the same.
+    maker.commit_tile(record(1), [], [1, 2, 3])
+    assert [entry.product_id for entry in sender.entries()] == ["A"]
+    assert not sender.hold(3)
+    counters = sender.counters()
+    assert (counters.acknowledged_entries, counters.evicted_entries) == (1, 1)
+    sender.release(1)
+    assert sender.drop_waiting() == (1, 100)
+    assert list(maker.entries()) == []
+    maker.close()
+    sender.close()
+
+
+def test_a_new_sender_holds_nothing(tmp_path: Path) -> None:
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    store.commit_tile(record(0), [pair(store, "A")], [])
+    assert store.hold(1)
+    store.close()
+    maker = SqliteProductStore(tmp_path / "queue.sqlite", roles=(Role.MAKER,))
+    assert maker.held() == {1}
+    maker.close()
+    again = SqliteProductStore(tmp_path / "queue.sqlite")
+    assert again.held() == set()
+    again.close()
