@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from payload.config import Config, load_config
+from payload.core.arithmetic import NumpyArithmetic
 from payload.core.manifest import (
     MANIFEST_MAX_BYTES,
     Artifact,
@@ -16,11 +17,14 @@ from payload.core.manifest import (
     parse_manifest,
 )
 from payload.core.memory import EngineLoad, plan_memory
+from payload.core.radiometry import FULL_SCALE_REFLECTANCE, code_table
+from payload.core.surface import CELL_PX
+from payload.drivers.arithmetic_openvino import OpenVinoArithmetic
 from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.strips import open_strip
 from payload.logbook import make_folder
-from payload.ports import StripSource
-from payload.types import MemoryPlan, Task, TileGrid
+from payload.ports import Arithmetic, StripSource
+from payload.types import Grid, MemoryPlan, Task, TileGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,13 @@ def plan_strip(
         for model in models.values()
     ]
     return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
+
+
+def compiled_arithmetic(tiles: TileGrid) -> Arithmetic:
+    """The compiled formulas for tiles of ``tiles``, or numpy's where the codes would not be the same."""
+    columns = {CELL_PX // grid: tiles.inner_columns_px // grid for grid in Grid}
+    compiled = OpenVinoArithmetic(columns, FULL_SCALE_REFLECTANCE)
+    return compiled if compiled.is_exact(code_table()) else NumpyArithmetic()
 
 
 def open_source(path: str, config: Config) -> StripSource:

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from payload.assembly import Model, load_board, load_models, open_source, plan_strip
+from payload.assembly import (
+    Model,
+    compiled_arithmetic,
+    load_board,
+    load_models,
+    open_source,
+    plan_strip,
+)
 from payload.config import Config
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
@@ -139,7 +146,17 @@ def _walk(
     try:
         maker = ProductMaker(strip, config, model_sha256)
         walk = StripWalk(
-            config, tiles, found.slots, source, engine, store, queue, maker, log.telemetry, board
+            config,
+            tiles,
+            found.slots,
+            source,
+            engine,
+            compiled_arithmetic(tiles),
+            store,
+            queue,
+            maker,
+            log.telemetry,
+            board,
         )
         line = ProgressLine(found.budget_bytes)
 

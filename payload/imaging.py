@@ -24,7 +24,7 @@ from payload.core.making import ProductMaker
 from payload.core.scheduler import Scheduler
 from payload.core.telemetry import Telemetry
 from payload.errors import EngineLostError, EngineOutputError
-from payload.ports import Board, Engine, ProductStore, StripSource
+from payload.ports import Arithmetic, Board, Engine, ProductStore, StripSource
 from payload.types import (
     U8,
     U16,
@@ -76,6 +76,7 @@ class StripWalk:
         slots: int,
         source: StripSource,
         engine: Engine,
+        arithmetic: Arithmetic,
         store: ProductStore,
         queue: DownlinkQueue,
         maker: ProductMaker,
@@ -86,6 +87,7 @@ class StripWalk:
         self._tiles = tiles
         self._source = source
         self._engine = engine
+        self._arithmetic = arithmetic
         self._store = store
         self._queue = queue
         self._maker = maker
@@ -94,7 +96,7 @@ class StripWalk:
         strip = source.info
         done = {record.index for record in store.tile_records(strip.strip_id)}
         self._strip_id = strip.strip_id
-        self._scheduler = Scheduler(strip, tiles, slots, config.strip.block_rows_px, done)
+        self._scheduler = Scheduler(strip, tiles, slots, config.strip.block_rows_px, arithmetic, done)
         self._pitch_px = pictures.picture_pitch_px(tiles, strip.rows, strip.columns)
         self._works: deque[_Work] = deque()
         self._next_entry_id = store.next_entry_id()
@@ -199,7 +201,9 @@ class StripWalk:
     def _make_surface(self, work: _Work, inference: Inference) -> None:
         for grid in self._config.products.surface_grids:
             counts = self._scheduler.counts(work.tile, grid)
-            reflectance = surface.surface_counts(counts, inference.output, grid, self._tiles)
+            reflectance = surface.surface_counts(
+                counts, inference.output, grid, self._tiles, self._arithmetic
+            )
             surface.without_cloud(reflectance, work.classes, grid)
             sigma = surface.sigma_counts(inference.output, grid, self._tiles, work.tile.inner)
             work.products.append(self._maker.surface_product(work.tile, work.stats, grid, reflectance, sigma))

@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from payload.types import Inference, Product, QueueEntry, RowBlock, StripInfo, Task, Tile, TileRecord
+from payload.types import (
+    F32,
+    U8,
+    U16,
+    Inference,
+    Product,
+    QueueEntry,
+    RowBlock,
+    StripInfo,
+    Task,
+    Tile,
+    TileRecord,
+)
 
 
 class StripSource(Protocol):
@@ -64,6 +76,29 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Arithmetic(Protocol):
+    """The two formulas that meet every sample of a strip."""
+
+    def encode(self, counts: U16, out: U8) -> None:
+        """Write the codes of ``counts`` (band, row, col) to ``out`` of the same shape.
+
+        See `core.radiometry`, rule 3: to the last bit the same whoever computes it.
+        """
+        ...
+
+    def invert(self, counts: U16, coefficients: F32, cell: int, out: U16) -> None:
+        """Write surface counts to ``out``, of the shape of ``counts``: see `core.surface`.
+
+        Args:
+            counts: uint16 (band, row, col); its first row lies half a cell below the first
+                row of cell centres.
+            coefficients: float32 (3, band, cell row, col): scale, shift and albedo on rows
+                of cell centres, columns as fine as those of ``counts``.
+            cell: rows between two rows of cell centres.
+        """
+        ...
 
 
 class ProductStore(Protocol):

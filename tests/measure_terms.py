@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import payload.__main__  # noqa: F401  # the interpreter term is what this brings in
-from payload.assembly import load_board, load_models, open_source
+from payload.assembly import compiled_arithmetic, load_board, load_models, open_source
 from payload.commands import _network
 from payload.core.downlink import DownlinkQueue
 from payload.core.making import ProductMaker
 from payload.core.pictures import true_colour
-from payload.core.radiometry import code_table
 from payload.core.scene import classify
 from payload.core.scheduler import Scheduler
 from payload.core.surface import sigma_counts, surface_counts
@@ -50,13 +49,17 @@ def main() -> None:
     networks = [_network(task, model) for task, model in models.items()]
     smallest = TileGrid(48, 48, tiles.halo_px)
     OpenVinoEngine(networks[:1], smallest, 1, config.engine.threads).close()
+    compiled_arithmetic(smallest)
     give_back_freed_memory()
     source = open_source(strip, config)
-    code_table()
     MEASURED["interpreter"] = status_bytes("VmRSS")
 
+    with term("arithmetic"):
+        arithmetic = compiled_arithmetic(tiles)
+        give_back_freed_memory()
+    with term("tile slots"):
+        scheduler = Scheduler(source.info, tiles, 1, config.strip.block_rows_px, arithmetic)
     with term("rows"):
-        scheduler = Scheduler(source.info, tiles, 1, config.strip.block_rows_px)
         for samples in scheduler._buffer.values():
             samples[...] = 1
     with term("block in transit"):
@@ -80,7 +83,7 @@ def main() -> None:
         small = true_colour(counts[Grid.R10M], config.products.quicklook_pitch_px)
         made = maker.scene_products(tile, stats, classes, small, counts)
         for grid in Grid:
-            reflectance = surface_counts(counts[grid], air.output, grid, tiles)
+            reflectance = surface_counts(counts[grid], air.output, grid, tiles, arithmetic)
             sigma = sigma_counts(air.output, grid, tiles, tile.inner)
             made.append(maker.surface_product(tile, stats, grid, reflectance, sigma))
     with term("queue"):

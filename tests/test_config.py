@@ -243,7 +243,8 @@ def test_any_value_at_any_key_is_taken_or_refused_by_name_and_nothing_else(key: 
     document = yaml.safe_load(FLATSAT)
     document[section][name] = value
     for fault in refusals(yaml.safe_dump(document)):
-        assert f": {section}" in fault or ": memory." in fault or ": engine.threads" in fault
+        named = f": {section}" in fault or ": memory." in fault or ": engine.threads" in fault
+        assert named or "deeper than" in fault  # refused before there are keys
 
 
 @settings(max_examples=60)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from payload.assembly import compiled_arithmetic
 from payload.config import Config, load_config
 from payload.core import products
 from payload.core.downlink import DownlinkQueue
@@ -131,9 +132,19 @@ def walk(
     maker = ProductMaker(source.info, config, MODEL_SHA256)
     walked = Walked(telemetry, store, queue)
     try:
-        StripWalk(config, tiles, slots, source, engine, store, queue, maker, telemetry, LinuxBoard()).process(
-            lambda _: None
-        )
+        StripWalk(
+            config,
+            tiles,
+            slots,
+            source,
+            engine,
+            compiled_arithmetic(tiles),
+            store,
+            queue,
+            maker,
+            telemetry,
+            LinuxBoard(),
+        ).process(lambda _: None)
     except BaseException:
         store.close()
         raise

@@ -34,8 +34,6 @@ from payload.types import (
 FULL_SCALE_REFLECTANCE = 1.6
 COUNTS_MAX = 65535
 
-_TAKE_ROWS = 16  # np.take widens its indices to 8 bytes: a few rows at a time stay in the cache
-
 
 def code_table() -> U8:
     """The code of every possible count: uint8 (65536,)."""
@@ -45,18 +43,6 @@ def code_table() -> U8:
     codes[NO_DATA_COUNTS] = 0
     table: U8 = codes.astype(np.uint8)
     return table
-
-
-def encode(counts: U16, table: U8, out: U8) -> None:
-    """Write the codes of ``counts`` (band, row, col) to ``out`` of the same shape."""
-    for row in range(0, counts.shape[1], _TAKE_ROWS):
-        rows = slice(row, row + _TAKE_ROWS)
-        np.take(table, counts[:, rows], out=out[:, rows], mode="clip")
-
-
-def encode_scratch_bytes(columns: int) -> int:
-    """What `encode` takes while it runs over rows of ``columns`` 10 m pixels."""
-    return 8 * len(BANDS_OF_GRID[Grid.R10M]) * _TAKE_ROWS * columns
 
 
 class DnScale:

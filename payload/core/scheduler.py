@@ -25,15 +25,9 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
-from payload.core.radiometry import (
-    DnScale,
-    code_table,
-    encode,
-    encode_scratch_bytes,
-    geometry_input,
-    valid_mask,
-)
+from payload.core.radiometry import DnScale, geometry_input, valid_mask
 from payload.core.tiling import Tiling
+from payload.ports import Arithmetic
 from payload.types import BANDS_OF_GRID, U8, U16, Grid, RowBlock, StripInfo, Tile, TileGrid, Window
 
 
@@ -46,6 +40,7 @@ class Scheduler:
         grid: TileGrid,
         slots: int,
         block_rows_px: int,
+        arithmetic: Arithmetic,
         done: Container[int] = (),
     ) -> None:
         """Start before the first row that a tile not in ``done`` needs (`first_row`)."""
@@ -54,7 +49,7 @@ class Scheduler:
         self._block_rows_px = block_rows_px
         self._done = done
         self._scale = DnScale(strip.offset_dn, strip.quantification_dn)
-        self._table = code_table()
+        self._arithmetic = arithmetic
         self._geometry = geometry_input(strip)
         self._buffer = row_buffer(self.tiling)
         self._free_slots = [tile_slot(grid) for _ in range(slots)]
@@ -122,7 +117,7 @@ class Scheduler:
         if valid_px:
             codes = self._held[index] = self._free_slots.pop()
             for grid, out in codes.items():
-                encode(self._view(window, grid), self._table, out[0])
+                self._arithmetic.encode(self._view(window, grid), out[0])
         return Tile(index, window, inner, codes, self._geometry, valid, valid_px)
 
     def counts(self, tile: Tile, grid: Grid) -> U16:
@@ -197,11 +192,10 @@ def row_buffer_bytes(tiling: Tiling) -> int:
 
 
 def tile_slot_bytes(grid: TileGrid) -> int:
-    """What one tile in flight holds: its codes, its mask, and what cutting it takes."""
+    """What one tile in flight holds: its codes, and its mask with what making it takes."""
     codes = sum(
         len(bands) * (grid.window_rows_px // g) * (grid.window_columns_px // g)
         for g, bands in BANDS_OF_GRID.items()
     )
     mask = grid.inner_rows_px * grid.inner_columns_px
-    widened = encode_scratch_bytes(grid.window_columns_px)
-    return codes + 3 * mask + widened
+    return codes + 3 * mask

@@ -23,6 +23,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from payload.ports import Arithmetic
 from payload.types import (
     BANDS_OF_GRID,
     COUNTS_OFFSET,
@@ -40,12 +41,8 @@ from payload.types import (
 CELL_PX = 24
 """Pitch of the atmosphere's cells in 10 m pixels; divides every window, whole on every grid."""
 
-_STRETCH_SAMPLES = 32768  # solved together: three float32 arrays of this size stay in the cache
-_COUNTS_MAX = np.float32(65535)
-_ONE = np.float32(1)
 
-
-def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid) -> U16:
+def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid, arithmetic: Arithmetic) -> U16:
     """Surface reflectance of a tile's inner.
 
     Args:
@@ -53,6 +50,7 @@ def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid) ->
         atmosphere: float32 (4, 12, row, col) on the cells of the window, see `Inference`.
         grid: which native grid.
         tiles: tells how far the window reaches beyond the inner.
+        arithmetic: solves the equation.
 
     Returns:
         uint16 (band, row, col) counts, bands of SURFACE_BANDS_OF_GRID.
@@ -70,15 +68,14 @@ def surface_counts(counts: U16, atmosphere: F32, grid: Grid, tiles: TileGrid) ->
     )
     path, gain, albedo = atmosphere[:3, planes][:, :, around[0], around[1]]
     # counts -> y is affine: y = (counts - 1000) * scale - shift, with everything in counts.
-    scale = _ONE / gain
+    scale = np.float32(1) / gain
     shift = (path * np.float32(COUNTS_PER_REFLECTANCE) + np.float32(COUNTS_OFFSET)) * scale
     albedo = albedo / np.float32(COUNTS_PER_REFLECTANCE)
-    across = [_across(quantity, cell, columns) for quantity in (scale, shift, albedo)]
+    coefficients = np.empty((3, *scale.shape[:2], columns), dtype=np.float32)
+    for quantity, fine in zip((scale, shift, albedo), coefficients, strict=True):
+        fine[...] = _across(quantity, cell, columns)
     out = np.empty((bands, rows, columns), dtype=np.uint16)
-    together = max(1, _STRETCH_SAMPLES // (cell * columns))
-    for first in range(0, bands, together):
-        some = slice(first, min(first + together, bands))
-        _invert(counts[some], [a[some] for a in across], cell, out[some])
+    arithmetic.invert(counts[:bands], coefficients, cell, out)
     return out
 
 
@@ -91,7 +88,7 @@ def _planes_of(grid: Grid) -> slice:
     raise AssertionError(grid)
 
 
-def _weights(cell: int) -> F32:
+def cell_weights(cell: int) -> F32:
     """How far a sample lies on the way from one cell centre to the next: float32 (cell,)."""
     return ((np.arange(cell) + 0.5) / cell).astype(np.float32)
 
@@ -99,47 +96,10 @@ def _weights(cell: int) -> F32:
 def _across(cells: F32, cell: int, columns: int) -> F32:
     """Interpolate along columns: (band, cell row, cell col) to (band, cell row, column)."""
     step = cells[:, :, 1:] - cells[:, :, :-1]
-    fine = cells[:, :, :-1, None] + step[..., None] * _weights(cell)
+    fine = cells[:, :, :-1, None] + step[..., None] * cell_weights(cell)
     fine = fine.reshape(*fine.shape[:2], -1)
     first = cell // 2  # the first cell centre lies half a cell before the inner
-    return np.ascontiguousarray(fine[:, :, first : first + columns])
-
-
-def _invert(counts: U16, across: list[F32], cell: int, out: U16) -> None:
-    """Solve some bands; ``across`` holds scale, shift and albedo as (band, cell row, column)."""
-    bands, rows, columns = counts.shape
-    weights = _weights(cell)[:, None]
-    half = cell // 2
-    scratch = np.empty((3, bands, cell, columns), dtype=np.float32)
-    for cell_row in range(across[0].shape[1] - 1):
-        start = cell_row * cell - half  # the stretch between two rows of cell centres
-        low, high = max(0, start), min(rows, start + cell)
-        if low >= high:
-            continue
-        part = weights[low - start : high - start]
-        scale, shift, albedo = scratch[:, :, : high - low]
-        for cells, between in zip(across, (scale, shift, albedo), strict=True):
-            _between(cells[:, cell_row, None], cells[:, cell_row + 1, None], part, between)
-        _solve(counts[:, low:high], scale, shift, albedo, out[:, low:high])
-
-
-def _between(upper: F32, lower: F32, weights: F32, out: F32) -> None:
-    """Interpolate along rows, from one row of cell centres to the next."""
-    np.multiply(lower - upper, weights, out=out)
-    out += upper
-
-
-def _solve(counts: U16, scale: F32, shift: F32, albedo: F32, out: U16) -> None:
-    """Rule 1 in place, on a stretch of rows that stays in the cache."""
-    scale *= counts
-    scale -= shift
-    albedo *= scale
-    albedo += _ONE
-    scale /= albedo
-    scale += np.float32(COUNTS_OFFSET) + np.float32(0.5)  # then truncation rounds
-    np.clip(scale, _ONE, _COUNTS_MAX, out=scale)
-    out[...] = scale
-    out *= counts != 0
+    return fine[:, :, first : first + columns]
 
 
 def sigma_counts(atmosphere: F32, grid: Grid, tiles: TileGrid, inner: Window) -> F32:

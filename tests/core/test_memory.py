@@ -35,7 +35,16 @@ def plan(budget_bytes: int, slots: int = 3, columns: int = 10980, source_bytes: 
 
 def test_the_terms_are_those_of_the_design_and_add_up() -> None:
     found = plan(1 << 30)
-    names = ["interpreter", "rows", "block in transit", "tile slots", "engines", "products", "queue"]
+    names = [
+        "interpreter",
+        "rows",
+        "block in transit",
+        "tile slots",
+        "engines",
+        "arithmetic",
+        "products",
+        "queue",
+    ]
     assert [term.name for term in found.terms] == names
     assert found.total_bytes == sum(term.planned_bytes for term in found.terms)
     assert all(term.planned_bytes > 0 and term.why for term in found.terms)

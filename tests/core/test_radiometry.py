@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.core.radiometry import DnScale, code_table, encode, geometry_input, valid_mask
+from payload.core.radiometry import DnScale, code_table, geometry_input, valid_mask
 from payload.types import BANDS_OF_GRID, Band, Grid
 from tests.core.strip_in_memory import strip_info
 
@@ -67,14 +67,6 @@ def test_codes_follow_the_square_root_and_keep_0_for_no_data() -> None:
         code = table[round(reflectance * 10000) + 1000]
         assert abs((code / 255) ** 2 * 1.6 - reflectance) <= 2 * 0.5 / 255 * np.sqrt(1.6 * reflectance) + 1e-4
     assert table[65535] == 255
-
-
-def test_encode_is_the_table_everywhere() -> None:
-    rng = np.random.default_rng(1)
-    counts = rng.integers(0, 65536, (4, 37, 53)).astype(np.uint16)
-    out = np.zeros((4, 40, 60), dtype=np.uint8)[:, :37, :53]
-    encode(counts, code_table(), out)
-    np.testing.assert_array_equal(out, code_table()[counts])
 
 
 def test_a_pixel_is_valid_only_where_every_grid_has_data() -> None:

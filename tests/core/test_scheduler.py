@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payload.core.arithmetic import NumpyArithmetic
 from payload.core.radiometry import code_table
 from payload.core.scheduler import Scheduler, row_buffer, row_buffer_bytes, tile_slot, tile_slot_bytes
 from payload.core.tiling import Tiling
@@ -56,7 +57,7 @@ def test_every_window_is_cut_out_of_the_strip_as_it_lies_there(
 ) -> None:
     dn = random_dn(rows, columns, seed, holes)
     info = strip_info(rows, columns)
-    seen = run(Scheduler(info, GRID, slots, block_rows_px), ArraySource(info, dn))
+    seen = run(Scheduler(info, GRID, slots, block_rows_px, NumpyArithmetic()), ArraySource(info, dn))
     codes = whole_codes(dn)
     assert [tile.index for tile, _ in seen] == list(range(Tiling(GRID, rows, columns).tiles))
     for tile, cut in seen:
@@ -74,7 +75,7 @@ def test_every_valid_pixel_is_handed_out_exactly_once(rows: int, columns: int, s
     dn = random_dn(rows, columns, seed, holes)
     info = strip_info(rows, columns)
     times = np.zeros((rows, columns), dtype=int)
-    for tile, cut in run(Scheduler(info, GRID, 2, 48), ArraySource(info, dn)):
+    for tile, cut in run(Scheduler(info, GRID, 2, 48, NumpyArithmetic()), ArraySource(info, dn)):
         place = slice(tile.inner.row, tile.inner.row_end), slice(tile.inner.col, tile.inner.col_end)
         times[place] += tile.valid
         assert tile.valid_px == np.count_nonzero(tile.valid)
@@ -93,9 +94,12 @@ def test_tiles_done_before_are_not_handed_out_again_and_the_rest_is_unchanged(
 ) -> None:
     dn = random_dn(rows, columns, 5)
     info = strip_info(rows, columns)
-    everything = {tile.index: cut for tile, cut in run(Scheduler(info, GRID, 2, 48), ArraySource(info, dn))}
+    everything = {
+        tile.index: cut
+        for tile, cut in run(Scheduler(info, GRID, 2, 48, NumpyArithmetic()), ArraySource(info, dn))
+    }
     done = data.draw(st.sets(st.sampled_from(sorted(everything))))
-    rest = run(Scheduler(info, GRID, 2, 48, done), ArraySource(info, dn))
+    rest = run(Scheduler(info, GRID, 2, 48, NumpyArithmetic(), done), ArraySource(info, dn))
     assert [tile.index for tile, _ in rest] == sorted(everything.keys() - done)
     for tile, cut in rest:
         for grid, part in cut.items():
@@ -108,7 +112,9 @@ def test_rows_that_never_came_are_no_data(rows: int, columns: int, delivered: in
     delivered = min(rows, delivered) // 6 * 6
     info = strip_info(rows, columns)
     dn = random_dn(rows, columns, 3)
-    seen = run(Scheduler(info, GRID, 1, 24), ArraySource(info, dn, rows_delivered=delivered))
+    seen = run(
+        Scheduler(info, GRID, 1, 24, NumpyArithmetic()), ArraySource(info, dn, rows_delivered=delivered)
+    )
     assert len(seen) == Tiling(GRID, rows, columns).tiles
     assert sum(tile.valid_px for tile, _ in seen) == delivered * columns
 
@@ -116,7 +122,7 @@ def test_rows_that_never_came_are_no_data(rows: int, columns: int, delivered: in
 def test_no_row_is_wanted_while_a_row_of_tiles_is_unfinished() -> None:
     info = strip_info(200, 200)
     source = ArraySource(info, random_dn(200, 200, 1))
-    scheduler = Scheduler(info, GRID, 1, 48)
+    scheduler = Scheduler(info, GRID, 1, 48, NumpyArithmetic())
     while rows := scheduler.rows_wanted:
         scheduler.feed(source.read(rows))
     assert source.rows_read == 72, "inner and lower halo of the first row of tiles"
@@ -135,7 +141,7 @@ def test_no_row_is_wanted_while_a_row_of_tiles_is_unfinished() -> None:
 def test_a_tile_cannot_be_finished_twice() -> None:
     info = strip_info(48, 48)
     source = ArraySource(info, random_dn(48, 48, 1))
-    scheduler = Scheduler(info, GRID, 1, 48)
+    scheduler = Scheduler(info, GRID, 1, 48, NumpyArithmetic())
     scheduler.feed(source.read(48))
     tile = scheduler.next_tile()
     assert tile is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from payload.assembly import load_models
+from payload.assembly import compiled_arithmetic, load_models
 from payload.config import Config
 from payload.core import surface
 from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, U8, U16, Grid, TileGrid
@@ -94,8 +94,10 @@ def _inversion(tiles: TileGrid, grids: Sequence[Grid]) -> Callable[[], None]:
         shape = (len(BANDS_OF_GRID[grid]), tiles.inner_rows_px // grid, tiles.inner_columns_px // grid)
         counts[grid] = rng.integers(1001, 6000, shape, dtype=np.uint16)
 
+    arithmetic = compiled_arithmetic(tiles)
+
     def invert() -> None:
         for grid, samples in counts.items():
-            surface.surface_counts(samples, atmosphere, grid, tiles)
+            surface.surface_counts(samples, atmosphere, grid, tiles, arithmetic)
 
     return invert
