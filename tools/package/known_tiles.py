@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from payload.core.known_answer import KnownAnswers, samples_of
+from payload.core.arithmetic import NumpyArithmetic
 from payload.core.scheduler import Scheduler
 from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.network import Network
@@ -25,7 +26,7 @@ def strip_tiles(strip: Path) -> Iterator[Tile]:
     """Every whole tile of 96 x 96 px without halo."""
     with tempfile.TemporaryDirectory() as scratch:
         source = open_strip(strip, Path(scratch))
-        scheduler = Scheduler(source.info, GRID, 1, BLOCK_ROWS_PX)
+        scheduler = Scheduler(source.info, GRID, 1, BLOCK_ROWS_PX, NumpyArithmetic())
         while not scheduler.is_done:
             while rows := scheduler.rows_wanted:
                 scheduler.feed(source.read(rows))
