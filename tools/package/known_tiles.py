@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from payload.core.known_answer import KnownAnswers, samples_of
 from payload.core.arithmetic import NumpyArithmetic
+from payload.core.known_answer import KnownAnswers, samples_of
 from payload.core.scheduler import Scheduler
 from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.network import Network
