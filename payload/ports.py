@@ -65,7 +65,9 @@ class Engine(Protocol):
         ...
 
     def collect(self, timeout_s: float) -> Inference | None:
-        """One finished inference, the oldest first, or None if none is ready in time.
+        """One finished inference, or None if none is ready in time.
+
+        The oldest first; after a device was lost, its tiles may come behind younger ones.
 
         The output array is the caller's until the next ``submit`` or ``collect``.
 
@@ -98,6 +100,41 @@ class Arithmetic(Protocol):
                 of cell centres, columns as fine as those of ``counts``.
             cell: rows between two rows of cell centres.
         """
+        ...
+
+
+class Device(Engine, Protocol):
+    """An engine that can be lost and started again; what `core.failover` decides about."""
+
+    @property
+    def name(self) -> str: ...
+
+    def start(self) -> None:
+        """It begins to get ready, from nothing; returns at once where that takes long.
+
+        Raises:
+            EngineLostError: it cannot even begin.
+        """
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether tiles may be submitted; looks, and does not wait.
+
+        Raises:
+            EngineLostError: it will not be, ``fault`` says why.
+        """
+        ...
+
+    def stop(self) -> None:
+        """All submitted and uncollected is lost; `start` brings it back."""
+        ...
+
+    def resident_bytes(self) -> int:
+        """Resident memory of its own process now; 0 if it has none."""
+        ...
+
+    def temperature_degc(self) -> float | None:
+        """What it said last, or None if it does not say."""
         ...
 
 

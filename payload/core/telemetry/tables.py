@@ -91,6 +91,102 @@ EVENTS = (
     ),
     Event(301, "engine_lost", _HIGH, 8, ("reason",), "The device is gone; its tiles are not done."),
     Event(
+        311,
+        "engine_promoted",
+        _INFO,
+        16,
+        ("device",),
+        "It has answered the known tile and serves from now on.",
+    ),
+    Event(
+        312,
+        "engine_demoted",
+        _MEDIUM,
+        32,
+        ("device", "reason", "tiles"),
+        "It serves no longer; its tiles go to the next.",
+    ),
+    Event(
+        313,
+        "engine_hot",
+        _LOW,
+        8,
+        ("device", "temperature_degc"),
+        "Above its limit; it gets no tile until it has cooled.",
+    ),
+    Event(
+        314,
+        "engine_breaker_open",
+        _HIGH,
+        4,
+        ("device", "duration_s"),
+        "Lost too often; not tried again for that long.",
+    ),
+    Event(
+        315,
+        "stand_in_used",
+        _HIGH,
+        2,
+        ("device",),
+        "A bench stand-in computes in place of a device; no figure is of hardware.",
+    ),
+    Event(
+        321,
+        "engine_no_python",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "Its interpreter cannot be run; the next device serves.",
+    ),
+    Event(
+        322,
+        "engine_no_runtime",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "Its interpreter has no runtime for it; the next serves.",
+    ),
+    Event(
+        323,
+        "engine_no_libusb",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "libusb is missing; the next device serves.",
+    ),
+    Event(
+        324,
+        "engine_no_device",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "No such device on the bus; looked for again later.",
+    ),
+    Event(
+        325,
+        "engine_no_permission",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "The bus may not be used; the next device serves.",
+    ),
+    Event(
+        326,
+        "engine_mutex_taken",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "Another user holds the device; tried again later.",
+    ),
+    Event(
+        327,
+        "engine_bad_network",
+        _HIGH,
+        2,
+        ("device", "reason"),
+        "It does not take its network; the next device serves.",
+    ),
+    Event(
         401, "product_evicted", _LOW, 16, ("product_id", "size_bytes", "value"), "Worth less per byte; gone."
     ),
     Event(402, "product_refused", _LOW, 16, ("product_id", "size_bytes", "value"), "The queue has no room."),
@@ -165,6 +261,13 @@ CHANNELS = (
     Channel(
         26, "telemetry_packets", "packets", int, False, "telemetry packets made since the service started"
     ),
+    Channel(41, "workers_bytes", "bytes", int, True, "resident memory of the engines' own processes"),
+    Channel(42, "engine_losses", "times", int, False, "devices lost or demoted"),
+    Channel(43, "engine_recycles", "times", int, False, "devices started anew because they were worn"),
+    Channel(
+        44, "tiles_redone", "tiles", int, False, "tiles whose work was lost with a device and done again"
+    ),
+    Channel(45, "tiles_on_first_device", "tiles", int, False, "answers of the first device of their task"),
 )
 
 PARAMETERS = {
@@ -173,6 +276,7 @@ PARAMETERS = {
     "clear_ratio": Wire.F64,
     "code": Wire.U16,
     "columns": Wire.U32,
+    "device": Wire.TEXT,
     "discarded_bytes": Wire.U64,
     "duration_s": Wire.F64,
     "failure_code": Wire.U16,
@@ -189,6 +293,7 @@ PARAMETERS = {
     "size_bytes": Wire.U64,
     "strip_id": Wire.TEXT,
     "subtype": Wire.U8,
+    "temperature_degc": Wire.F64,
     "tile": Wire.U32,
     "tiles": Wire.U32,
     "tiles_done": Wire.U32,
@@ -245,6 +350,12 @@ STRUCTURES = (
             "sent_products",
             "sent_bytes",
         ),
+    ),
+    Structure(
+        4,
+        "engines",
+        1,
+        ("workers_bytes", "engine_losses", "engine_recycles", "tiles_redone", "tiles_on_first_device"),
     ),
 )
 """Every channel travels in exactly one structure."""
