@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     began_s = time.monotonic()
-    board = LinuxBoard()
+    board = LinuxBoard(look_again_s=0.2)
     config = load_board(arguments.config, arguments.budget_bytes)
     models, tiles = load_models(config)
     source = open_source(arguments.strip, config)

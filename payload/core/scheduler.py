@@ -198,4 +198,4 @@ def tile_slot_bytes(grid: TileGrid) -> int:
         for g, bands in BANDS_OF_GRID.items()
     )
     mask = grid.inner_rows_px * grid.inner_columns_px
-    return codes + 3 * mask
+    return codes + 4 * mask
