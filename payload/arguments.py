@@ -72,6 +72,24 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="gets run.json, queue.sqlite, telemetry.jsonl and quicklook.png; made if it is not there",
     )
     run.add_argument("--echo", action="store_true", help="mirror the events to standard error")
+    run.add_argument(
+        "--queue", type=Path, metavar="FILE", help="the queue, where it is not queue.sqlite in --out"
+    )
+    run.add_argument(
+        "--set",
+        type=_assignment,
+        action="append",
+        default=[],
+        metavar="KEY=NUMBER",
+        help="another value of the configuration, of those that may change in flight (service 20)",
+    )
+    run.add_argument(
+        "--telemetry-to",
+        type=int,
+        metavar="N",
+        help="write telemetry to this open descriptor, not to telemetry.jsonl; the run ends with its "
+        "parent: how `payload fly` runs a strip",
+    )
 
 
 def _add_contact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -135,6 +153,13 @@ def _add_config(command: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="the board, e.g. firmware_configs/flatsat.yaml",
     )
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    key, is_one, number = text.partition("=")
+    if not is_one:
+        raise argparse.ArgumentTypeError(f"{text}: must be KEY=NUMBER, as in judge.min_clear_ratio=0.1")
+    return key, float(number)
 
 
 def _positive(text: str) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from payload.config import Config, load_config
+from payload.config import Config, load_config, with_number
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.manifest import (
     MANIFEST_MAX_BYTES,
@@ -18,10 +18,12 @@ from payload.core.manifest import (
 )
 from payload.core.memory import EngineLoad, plan_memory
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE, code_table
+from payload.core.settings import SETTINGS
 from payload.core.surface import CELL_PX
 from payload.drivers.arithmetic_openvino import OpenVinoArithmetic
 from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.strips import open_strip
+from payload.errors import ConfigError
 from payload.logbook import make_folder
 from payload.ports import Arithmetic, StripSource
 from payload.types import Grid, MemoryPlan, Task, TileGrid
@@ -47,13 +49,17 @@ class Model:
         return files
 
 
-def load_board(path: Path, budget_bytes: int | None) -> Config:
-    """The configuration, with another budget if one is given.
+def load_board(path: Path, budget_bytes: int | None, changed: Iterable[tuple[str, float]] = ()) -> Config:
+    """The configuration, with another budget if one is given, and other settings.
 
     Raises:
-        ConfigError: it cannot be used.
+        ConfigError: it cannot be used, or a key may not be set to that in flight.
     """
     config = load_config(path)
+    for key, number in changed:
+        if key not in {setting.key for setting in SETTINGS}:
+            raise ConfigError(f"{key}: may not be set; those that may are in docs/interfaces.md")
+        config = with_number(config, key, number)
     if budget_bytes is None:
         return config
     return replace(config, memory=replace(config.memory, budget_bytes=budget_bytes))

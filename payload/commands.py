@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,9 +32,10 @@ from payload.drivers.network import Network
 from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
+from payload.drivers.strip_child import TelemetryPipe, die_with_parent
 from payload.errors import LinkError, StoreError
 from payload.imaging import Progress, StripWalk
-from payload.logbook import Log, opened_log
+from payload.logbook import Log, make_folder, opened_log
 from payload.ports import StripSource
 from payload.report import strip_report, totals_of
 from payload.terminal import ProgressLine, table
@@ -69,7 +71,7 @@ def plan(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """`payload run`: the whole walk, from the strip to the queue."""
-    with opened_log(arguments.out / LOG_FILE, arguments.echo) as log:
+    with _log_of(arguments) as log:
         report = _run(arguments, log)
     if arguments.json:
         print(json.dumps(report, indent=2))
@@ -77,17 +79,25 @@ def run(arguments: argparse.Namespace) -> None:
         print(_summary(report, arguments.out))
 
 
+def _log_of(arguments: argparse.Namespace) -> AbstractContextManager[Log]:
+    if arguments.telemetry_to is None:
+        return opened_log(arguments.out / LOG_FILE, arguments.echo)
+    die_with_parent()
+    make_folder(arguments.out)
+    return opened_log(TelemetryPipe(arguments.telemetry_to), arguments.echo)
+
+
 def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     began_s = time.monotonic()
     board = LinuxBoard(look_again_s=0.2)
-    config = load_board(arguments.config, arguments.budget_bytes)
+    config = load_board(arguments.config, arguments.budget_bytes, arguments.set)
     models, tiles = load_models(config)
     source = open_source(arguments.strip, config)
     try:
         found = plan_strip(config, source, models, tiles)
         log.telemetry.set("planned_bytes", found.total_bytes)
         log.telemetry.set("budget_bytes", found.budget_bytes)
-        store = SqliteProductStore(arguments.out / QUEUE_FILE, roles=(Role.MAKER,))
+        store = SqliteProductStore(arguments.queue or arguments.out / QUEUE_FILE, roles=(Role.MAKER,))
         try:
             _walk(config, models, tiles, found, source, store, log, board)
             strip = source.info

@@ -5,77 +5,179 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 from payload import __version__
-from payload.config import Config, ServiceConfig, load_config, parse_address, read_text
+from payload.config import NONE, Config, ServiceConfig, load_config, parse_address, read_text
 from payload.core.guard import CommandGuard, parse_key
+from payload.core.packets import Request
+from payload.core.telecommands import Arguments, Command
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import LinuxBoard, SystemClock
 from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.drivers.ground_links import SocketLinks
+from payload.drivers.inbox import open_inbox
+from payload.drivers.product_store import SqliteProductStore
+from payload.drivers.store_check import StoreCheck
+from payload.drivers.store_lock import Role
+from payload.drivers.strip_child import StripProcess, run_command
+from payload.drivers.surroundings import LinuxSurroundings
 from payload.drivers.telemetry_log import TelemetryLog
+from payload.drivers.watchdog import FileWatchdog, NoWatchdog
 from payload.flight.calls import Now, Service
 from payload.flight.downlink import Downlink
+from payload.flight.functions import Functions, SelfTest
+from payload.flight.health import Health
 from payload.flight.housekeeping import Housekeeping
 from payload.flight.loop import Loop
 from payload.flight.reporting import Reporting
+from payload.flight.schedule import Schedule
+from payload.flight.settings import Settings
+from payload.flight.strips import Strips
 from payload.flight.uplink import REPLAY_COUNTER, Uplink
 from payload.logbook import make_folder
+from payload.ports import Watchdog
 
 MEMORY_FILE = "flight.sqlite"
+QUEUE_FILE = "queue.sqlite"
 LOG_FILE = "telemetry.jsonl"
-_BOOTS = "boots"
+_BOOTS, _TEST = "boots", "test"
+_BUDGET = "memory.budget_bytes"
 
 
 def fly(arguments: argparse.Namespace) -> None:
     """`payload fly`: take strips and commands until SIGTERM."""
     config = load_config(arguments.config)
-    service = config.service
-    key = parse_key(read_text(config.folder(service.command_key), "command key"), service.command_key)
-    state = config.folder(service.state)
+    key_path = config.folder(config.service.command_key)
+    key = parse_key(read_text(key_path, "command key"), str(key_path))
+    state = config.folder(config.service.state)
     make_folder(state)
-    memory = SqliteFlightMemory(state / MEMORY_FILE)
-    links = _links(service)
-    file = TelemetryLog(state / LOG_FILE)
-    try:
-        _fly(config, service, key, memory, links, file)
-    finally:
-        links.close()
-        file.close()
-        memory.close()
+    with ExitStack() as opened:
+        memory = SqliteFlightMemory(state / MEMORY_FILE)
+        opened.callback(memory.close)
+        store = SqliteProductStore(state / QUEUE_FILE, roles=(Role.SENDER,))
+        opened.callback(store.close)
+        links = _links(config.service)
+        opened.callback(links.close)
+        file = TelemetryLog(state / LOG_FILE)
+        opened.callback(file.close)
+        _fly(config, Drivers(key, state, memory, store, links, file))
 
 
-def _fly(
-    config: Config,
-    service: ServiceConfig,
-    key: bytes,
-    memory: SqliteFlightMemory,
-    links: SocketLinks,
-    file: TelemetryLog,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """What the service needs of the board, opened."""
+
+    key: bytes
+    state: Path
+    memory: SqliteFlightMemory
+    store: SqliteProductStore
+    links: SocketLinks
+    file: TelemetryLog
+
+
+def _fly(config: Config, drivers: Drivers) -> None:
     telemetry, clock = Telemetry(), SystemClock()
+    memory, service = drivers.memory, config.service
     started = Now(clock.utc_ns(), clock.mono_ns())
-    downlink = Downlink(service.apid, clock, telemetry, links.send)
+    downlink = Downlink(service.apid, clock, telemetry, drivers.links.send)
     boots = int(memory.get(_BOOTS) or 0) + 1
     memory.put(_BOOTS, boots)
     telemetry.set("budget_bytes", config.memory.budget_bytes)
     telemetry.event("service_started", boots=boots, version=__version__)
-    services: Sequence[Service] = (
-        Housekeeping(
-            telemetry, downlink, memory, LinuxBoard(), file, lambda: service.housekeeping_s, started
-        ),
-        Reporting(telemetry, downlink, memory, file, started),
+    settings = Settings(config, memory, downlink, telemetry)
+
+    def do(command: Command, groups: list[Arguments], request: Request, now: Now) -> None:
+        uplink.do(command, groups, request, now)
+
+    services: list[Service] = [settings]
+    schedule = Schedule(
+        service.apid,
+        memory,
+        downlink,
+        telemetry,
+        lambda: settings.config.service.schedule_late_s,
+        do,
     )
-    guard = CommandGuard(key, int(memory.get(REPLAY_COUNTER) or 0))
+    services.append(schedule)
+    services += _services(settings, drivers, telemetry, downlink, started)
+    guard = CommandGuard(drivers.key, int(memory.get(REPLAY_COUNTER) or 0))
     uplink = Uplink(service.apid, guard, memory, services, downlink, telemetry)
-    loop = Loop(clock, links, uplink, services)
+    loop = Loop(clock, drivers.links, uplink, services, telemetry)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
-    _say(links, service)
+    _say(drivers.links, service)
     loop.run()
     telemetry.event("service_stopped", reason="asked to stop")
     services[-1].poll(Now(clock.utc_ns(), clock.mono_ns()))
+
+
+def _services(
+    settings: Settings, drivers: Drivers, telemetry: Telemetry, downlink: Downlink, started: Now
+) -> list[Service]:
+    """What hangs in the loop, in the order of its turn; the one that tells of everything is the last."""
+    config, memory, store = settings.config, drivers.memory, drivers.store
+    return [
+        Strips(
+            open_inbox(config.folder(config.service.inbox)),
+            StripProcess(lambda path, numbers, pipe: _run_words(config, drivers.state, path, numbers, pipe)),
+            memory,
+            telemetry,
+            lambda: settings.changed,
+            lambda path: Path(path).exists(),
+            started,
+        ),
+        Functions(store, _self_tests(drivers), telemetry),
+        Health(
+            telemetry,
+            LinuxBoard(),
+            LinuxSurroundings(drivers.state),
+            store,
+            config.queue.capacity_bytes,
+            _watchdog(config.service.watchdog, config),
+            started,
+        ),
+        Housekeeping(
+            telemetry,
+            downlink,
+            memory,
+            drivers.file,
+            lambda: settings.config.service.housekeeping_s,
+            lambda: drivers.links.lost_packets,
+            started,
+        ),
+        Reporting(telemetry, downlink, memory, drivers.file, started),
+    ]
+
+
+def _run_words(
+    config: Config, state: Path, path: str, numbers: Mapping[str, float], pipe: int
+) -> Sequence[str]:
+    """The command for a strip: what the service itself needs is left out of its budget."""
+    budget_bytes = int(numbers.get(_BUDGET, config.memory.budget_bytes)) - config.service.resident_bytes
+    own = {
+        key: number for key, number in numbers.items() if key != _BUDGET and not key.startswith("service.")
+    }
+    return run_command(
+        path, own, pipe, Path(config.source).absolute(), state, state / QUEUE_FILE, budget_bytes
+    )
+
+
+def _self_tests(drivers: Drivers) -> list[SelfTest]:
+    def remembers() -> bool:
+        drivers.memory.put(_TEST, "self-test")
+        drivers.memory.drop(_TEST)
+        return True
+
+    check = StoreCheck(drivers.state / QUEUE_FILE)
+    return [SelfTest("memory", remembers), SelfTest("store", check.is_passed)]
+
+
+def _watchdog(configured: str, config: Config) -> Watchdog:
+    return NoWatchdog() if configured == NONE else FileWatchdog(config.folder(configured))
 
 
 def _links(service: ServiceConfig) -> SocketLinks:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import SystemClock
@@ -25,19 +26,30 @@ def make_folder(folder: Path) -> None:
         raise StoreError(f"{folder}: cannot make the folder: {error.strerror}") from error
 
 
+class RecordSink(Protocol):
+    """What takes records: a file, or a pipe."""
+
+    def append(self, records: Sequence[dict[str, object]]) -> None:
+        """All records are taken, or a StoreError is raised."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Log:
     """Telemetry on its way to the file, mirrored to standard error if asked for."""
 
-    def __init__(self, path: Path, echo: bool) -> None:
-        """Open the log, and make its folder if it is not there.
+    def __init__(self, to: Path | RecordSink, echo: bool) -> None:
+        """Open the log, and make its folder if it is not there; or log to what is open already.
 
         Raises:
             StoreError: the disk refuses.
         """
-        make_folder(path.parent)
+        if isinstance(to, Path):
+            make_folder(to.parent)
         self.telemetry = Telemetry()
         self._clock = SystemClock()
-        self._file = TelemetryLog(path)
+        self._file: RecordSink = TelemetryLog(to) if isinstance(to, Path) else to
         self._echo = echo
 
     def flush(self) -> None:
@@ -63,13 +75,13 @@ class Log:
 
 
 @contextmanager
-def opened_log(path: Path, echo: bool) -> Iterator[Log]:
+def opened_log(to: Path | RecordSink, echo: bool) -> Iterator[Log]:
     """A log for one command: what ends the command is told before it is closed.
 
     Raises:
         StoreError: the disk refuses.
     """
-    log = Log(path, echo)
+    log = Log(to, echo)
     try:
         yield log
     except PayloadError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -180,6 +180,14 @@ class ProductStore(Protocol):
         """The entry waits again like any other."""
         ...
 
+    def drop_waiting(self) -> tuple[int, int]:
+        """All that waits and is not held has been evicted: how many entries and bytes."""
+        ...
+
+    def queued(self) -> tuple[int, int]:
+        """How many entries and bytes are queued, held ones too."""
+        ...
+
     def tile_records(self, strip_id: str) -> Iterator[TileRecord]: ...
 
     def body(self, entry_id: int) -> bytes: ...
@@ -273,6 +281,14 @@ class FlightMemory(Protocol):
         """
         ...
 
+    def put_all(self, values: Mapping[str, int | float | str]) -> None:
+        """Each value is under its name, on the disk: all or nothing.
+
+        Raises:
+            StoreError: nothing changed.
+        """
+        ...
+
     def drop(self, name: str) -> None:
         """Nothing is under ``name``, on the disk.
 
@@ -303,4 +319,69 @@ class Watchdog(Protocol):
 
     def stroke(self) -> None:
         """The program is alive."""
+        ...
+
+    def close(self) -> None:
+        """The program ends in order: nothing is to be restarted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something in the inbox; as long as ``stamp`` changes it is still being written.
+
+    An empty stamp: nothing is being written, take it at once.
+    """
+
+    path: str
+    stamp: str
+
+
+class Inbox(Protocol):
+    """Where strips appear."""
+
+    def listing(self) -> list[Candidate]:
+        """What is there now, the oldest first; a FIFO gives each line once."""
+        ...
+
+    def wakes_on(self) -> Sequence[int]:
+        """Descriptors that become readable when something has come."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class StripWorker(Protocol):
+    """Takes one strip at a time through the networks, beside the service."""
+
+    def start(self, path: str, settings: Mapping[str, float]) -> None:
+        """Begin, or go on, with the strip at ``path``."""
+        ...
+
+    def records(self) -> list[dict[str, object]]:
+        """Telemetry that has come since the last call."""
+        ...
+
+    def exit_code(self) -> int | None:
+        """How it ended (below 0: by a signal), once; None while it runs or nothing was started."""
+        ...
+
+    def stop(self) -> None:
+        """It runs no more; what it has committed stays."""
+        ...
+
+    def wakes_on(self) -> Sequence[int]:
+        """Descriptors that become readable when it has something to say."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What the board measures beside this program."""
+
+    def temperature_degc(self) -> float | None:
+        """The warmest sensor, or None if there is none."""
+        ...
+
+    def free_bytes(self) -> int:
+        """What the disk with the queue has left."""
         ...

@@ -14,9 +14,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args, get_type_hints
 
 from payload.config.yaml_walk import NOT_A_KEY, Range, Text, Walk
 from payload.errors import ConfigError
@@ -172,6 +172,39 @@ class Config:
     def folder(self, configured: str) -> Path:
         """The path that a folder key means: relative ones start at the configuration file."""
         return Path(self.source).parent / configured
+
+
+def range_of(key: str) -> Range:
+    """The range of the number at ``section.key``."""
+    section, _, name = key.partition(".")
+    hints = get_type_hints(get_type_hints(Config)[section], include_extras=True)
+    _, bound = get_args(hints[name])
+    assert isinstance(bound, Range), key
+    return bound
+
+
+def number_at(config: Config, key: str) -> float:
+    """The number at ``section.key``."""
+    section, _, name = key.partition(".")
+    return float(getattr(getattr(config, section), name))
+
+
+def with_number(config: Config, key: str, number: float) -> Config:
+    """The configuration with another number at ``section.key``.
+
+    Raises:
+        ConfigError: it is out of its range, no whole number where one must be, or another key
+            forbids it.
+    """
+    section, _, name = key.partition(".")
+    part = getattr(config, section)
+    bound, kind = range_of(key), type(getattr(part, name))
+    if not bound.has(number) or kind(number) != number:
+        raise ConfigError(f"{key}: {number:g} is not allowed; must be {kind.__name__}, {bound}")
+    changed = replace(config, **{section: replace(part, **{name: kind(number)})})
+    for forbidden, complaint in _bounds_between(changed):
+        raise ConfigError(f"{forbidden}: {complaint}")
+    return changed
 
 
 def parse_address(text: str) -> tuple[str, int] | None:

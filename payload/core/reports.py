@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from payload.core.packets import Failure, Request
-from payload.core.telemetry.tables import CHANNELS, EVENTS, PARAMETERS, STRUCTURES, Channel, Event, Structure
+from payload.core.telemetry.kinds import Channel, Event, Structure
+from payload.core.telemetry.structures import STRUCTURES
+from payload.core.telemetry.tables import CHANNELS, EVENTS, PARAMETERS
 from payload.core.wire import Field, Value, Wire, ones, pack_fields, unpack_fields
 from payload.types import Severity
 

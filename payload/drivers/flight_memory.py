@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from payload.errors import StoreError
@@ -12,6 +12,8 @@ from payload.ports import FlightMemory
 
 APPLICATION_ID = 0x534B594D  # "SKYM", in the file's header
 _CACHE_KIB = 128
+_LARGE = "#"
+"""Starts the text of a whole number of more than SQLite's 63 bits."""
 
 
 class SqliteFlightMemory(FlightMemory):
@@ -49,15 +51,24 @@ class SqliteFlightMemory(FlightMemory):
         if row is None:
             return None
         value: int | float | str = row[0]
-        # SQLite's whole numbers have 63 bits; larger ones were put as text.
-        return int(value[1:]) if isinstance(value, str) and value.startswith("#") else value
+        return int(value[1:]) if isinstance(value, str) and value.startswith(_LARGE) else value
 
     def put(self, name: str, value: int | float | str) -> None:
         """``value`` is under ``name``, on the disk."""
-        assert not (isinstance(value, str) and value.startswith("#")), value
-        stored = f"#{value}" if isinstance(value, int) and value >= 1 << 63 else value
+        self.put_all({name: value})
+
+    def put_all(self, values: Mapping[str, int | float | str]) -> None:
+        """Each value is under its name, on the disk: all or nothing."""
+        rows = [(name, _stored(value)) for name, value in values.items()]
         with self._storing("written"):
-            self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, stored))
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", rows)
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself
+                    self._db.execute("ROLLBACK")
+                raise
 
     def drop(self, name: str) -> None:
         """Nothing is under ``name``."""
@@ -82,3 +93,8 @@ class SqliteFlightMemory(FlightMemory):
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}; cannot be {done}") from error
+
+
+def _stored(value: int | float | str) -> int | float | str:
+    assert not (isinstance(value, str) and value.startswith(_LARGE)), value
+    return f"{_LARGE}{value}" if isinstance(value, int) and value >= 1 << 63 else value

@@ -255,6 +255,14 @@ class SqliteProductStore:
             values = dict(self._run("SELECT name, value FROM counter").fetchall())
         return StoreCounters(**{name: values[name] for name in StoreCounters.__slots__})
 
+    def queued(self) -> tuple[int, int]:
+        """Entries and bytes that are here: what came and neither went down nor out."""
+        c = self.counters()
+        return (
+            c.accepted_entries - c.evicted_entries - c.acknowledged_entries,
+            c.accepted_bytes - c.evicted_bytes - c.acknowledged_bytes,
+        )
+
     def _open(self, read_only: bool) -> None:
         if read_only and not self._path.exists():
             raise StoreError(f"{self._path}: there is no queue; `payload run` makes one")

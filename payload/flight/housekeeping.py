@@ -16,32 +16,32 @@ from payload.core.telemetry import STRUCTURES, Structure, Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.flight.downlink import Downlink
-from payload.ports import Board, FlightMemory, TelemetryFile
+from payload.ports import FlightMemory, TelemetryFile
 
 _NS_PER_S = 1_000_000_000
 _DISABLED = "housekeeping_disabled/"
 
 
 class Housekeeping(Quiet):
-    """Measures, samples and sends."""
+    """Samples and sends."""
 
     def __init__(
         self,
         telemetry: Telemetry,
         downlink: Downlink,
         memory: FlightMemory,
-        board: Board,
         file: TelemetryFile,
         interval_s: Callable[[], float],
+        lost_packets: Callable[[], int],
         started: Now,
     ) -> None:
         """``interval_s`` is asked anew every time: it may be changed in flight."""
         self._telemetry = telemetry
         self._downlink = downlink
         self._memory = memory
-        self._board = board
         self._file = file
         self._interval_s = interval_s
+        self._lost_packets = lost_packets
         self._started_ns = started.mono_ns
         self._next_ns = started.mono_ns
         self._intervals = 0
@@ -66,12 +66,11 @@ class Housekeeping(Quiet):
             if structure.structure_id not in self._disabled and self._intervals % structure.period == 0:
                 self._send(structure)
         self._intervals += 1
+        self._file.append([self._telemetry.sample(now.utc_ns)])
 
     def _measure(self, now: Now) -> None:
         self._telemetry.set("uptime_s", (now.mono_ns - self._started_ns) / _NS_PER_S)
-        self._telemetry.set("resident_bytes", self._board.resident_bytes())
-        self._telemetry.set("peak_bytes", self._board.peak_bytes())
-        self._telemetry.set("cpu_s", self._board.cpu_s())
+        self._telemetry.set("lost_packets", self._lost_packets())
 
     def _send(self, structure: Structure) -> None:
         values = channel_values(structure, self._telemetry.values, self._telemetry.high_water)
@@ -90,9 +89,8 @@ class Housekeeping(Quiet):
         return True
 
     def _request(self, call: Call) -> bool:
-        wanted = self._wanted(call)
         self._measure(call.now)
-        for structure in wanted:
+        for structure in self._wanted(call):
             self._send(structure)
         return True
 

@@ -3,13 +3,15 @@
 Rules:
 1. One turn takes at most TURN_S of waiting; what is done in it is a matter of milliseconds.
 2. The loop ends when it is told to, after the turn it is in; nothing that is under way is lost.
-3. A disk that takes no telemetry ends nothing: the ground is still told.
+3. A disk that takes nothing ends nothing: the ground is told, and the next turn tries again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from payload.core.telemetry import Telemetry
+from payload.errors import StoreError
 from payload.flight.calls import Now, Service
 from payload.flight.uplink import Uplink
 from payload.ports import Clock, GroundLinks
@@ -21,12 +23,20 @@ TURN_S = 0.2
 class Loop:
     """Turns until it is stopped."""
 
-    def __init__(self, clock: Clock, links: GroundLinks, uplink: Uplink, services: Sequence[Service]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        links: GroundLinks,
+        uplink: Uplink,
+        services: Sequence[Service],
+        telemetry: Telemetry,
+    ) -> None:
         """The services are polled in their order; the one that tells of everything is the last."""
         self._clock = clock
         self._links = links
         self._uplink = uplink
         self._services = services
+        self._telemetry = telemetry
         self._is_stopped = False
 
     def stop(self) -> None:
@@ -46,7 +56,10 @@ class Loop:
         arrivals = self._links.wait(timeout_s, wakes_on)
         self._uplink.receive(arrivals, self._now())
         for service in self._services:
-            service.poll(self._now())
+            try:
+                service.poll(self._now())
+            except StoreError as error:  # what was not stored is tried again in the next turn
+                self._telemetry.event("store_error", reason=str(error))
 
     def _now(self) -> Now:
         return Now(self._clock.utc_ns(), self._clock.mono_ns())

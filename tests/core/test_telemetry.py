@@ -130,7 +130,9 @@ def test_a_sample_says_how_often_each_event_happened() -> None:
 
 def test_channels_in_bytes_seconds_and_hertz_say_so_in_their_name() -> None:
     for channel in CHANNELS:
-        suffix = {"bytes": "_bytes", "s": "_s", "Hz": "_hz"}.get(channel.unit)
+        suffix = {"bytes": "_bytes", "s": "_s", "Hz": "_hz", "degC": "_degc", "ratio": "_ratio"}.get(
+            channel.unit
+        )
         assert suffix is None or channel.name.endswith(suffix), channel
         assert suffix is not None or not channel.name.endswith(UNITS), channel
 

@@ -6,74 +6,9 @@ are never reused; `tests/event_history.txt` remembers all that there ever were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from payload.core.telemetry.kinds import Channel, Event, Limits
 from payload.core.wire import Wire
 from payload.types import Severity
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A thing that can happen.
-
-    ``throttle``: so many records at most in one walk, or in the service until the throttles
-    are renewed; ``parameters``: names, units at their ends, kinds in PARAMETERS; ``meaning``:
-    for the operator, what happened and what the payload does about it.
-    """
-
-    event_id: int
-    name: str
-    severity: Severity
-    throttle: int
-    parameters: tuple[str, ...]
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where a channel is watched: outside yellow somebody should look, outside red it is wrong.
-
-    None means no limit on that side.
-    """
-
-    red_low: float | None = None
-    yellow_low: float | None = None
-    yellow_high: float | None = None
-    red_high: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A thing that has a value, of type ``kind``; watched where it has ``limits``."""
-
-    channel_id: int
-    name: str
-    unit: str
-    kind: type[int] | type[float]
-    has_high_water: bool
-    meaning: str
-    limits: Limits | None = None
-
-    @property
-    def wire(self) -> Wire:
-        """Its kind in a packet: bytes and counters need 64 bits, other whole numbers 32."""
-        if self.kind is float:
-            return Wire.F64
-        return Wire.U64 if self.unit in ("bytes", "counter") else Wire.U32
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """Channels that travel in one housekeeping packet (service 3), high-water marks behind them.
-
-    ``period``: sent every so many housekeeping intervals, and always on request.
-    """
-
-    structure_id: int
-    name: str
-    period: int
-    channels: tuple[str, ...]
-
 
 _INFO, _LOW, _MEDIUM, _HIGH = Severity.INFO, Severity.LOW, Severity.MEDIUM, Severity.HIGH
 
@@ -228,6 +163,50 @@ EVENTS = (
     Event(
         805, "uplink_damaged", _LOW, 8, ("discarded_bytes",), "Bytes came that are in no whole packet; left."
     ),
+    Event(806, "parameter_changed", _INFO, 16, ("parameter", "value"), "The ground has set it."),
+    Event(
+        807, "parameter_refused", _LOW, 16, ("parameter", "reason"), "Set earlier, impossible now; left out."
+    ),
+    Event(
+        808,
+        "command_held",
+        _MEDIUM,
+        16,
+        ("service", "subtype", "late_s"),
+        "Its time is long past; enable the schedule to do it.",
+    ),
+    Event(809, "strip_queued", _INFO, 16, ("path",), "A strip is taken from the inbox, or was commanded."),
+    Event(
+        810,
+        "strip_left",
+        _HIGH,
+        16,
+        ("path", "exit_code", "attempts"),
+        "The strip cannot be taken; the next is.",
+    ),
+    Event(
+        811,
+        "strip_again",
+        _MEDIUM,
+        16,
+        ("path", "exit_code", "attempts"),
+        "The run ended early; it goes on after a pause.",
+    ),
+    Event(812, "limit_kept", _INFO, 16, ("channel", "value"), "A channel is back within its limits."),
+    Event(813, "limit_yellow", _MEDIUM, 16, ("channel", "value"), "A channel has left its yellow limits."),
+    Event(814, "limit_red", _HIGH, 16, ("channel", "value"), "A channel has left its red limits."),
+    Event(815, "clock_jumped", _LOW, 8, ("step_s",), "UTC jumped; all that is counted here goes on."),
+    Event(816, "clock_unset", _LOW, 4, ("utc_s",), "UTC cannot be right; the schedule waits."),
+    Event(817, "self_test_passed", _INFO, 4, ("tests",), "Every test of the self-test passed."),
+    Event(
+        818,
+        "self_test_failed",
+        _HIGH,
+        4,
+        ("test", "reason"),
+        "This test failed; those behind it were not run.",
+    ),
+    Event(819, "queue_cleared", _MEDIUM, 4, ("entries", "size_bytes"), "The ground had what waited dropped."),
 )
 
 CHANNELS = (
@@ -261,6 +240,58 @@ CHANNELS = (
     Channel(
         26, "telemetry_packets", "packets", int, False, "telemetry packets made since the service started"
     ),
+    Channel(27, "scheduled_commands", "commands", int, False, "commands that wait for their time"),
+    Channel(28, "strips_waiting", "strips", int, False, "strips taken and not finished, that under way too"),
+    Channel(29, "strips_finished", "strips", int, False, "strips finished since the service started"),
+    Channel(30, "strips_left", "strips", int, False, "strips that could not be taken, since the start"),
+    Channel(31, "is_imaging", "flag", int, False, "1 while a strip is under way"),
+    Channel(32, "time_is_set", "flag", int, False, "1 if UTC can be right"),
+    Channel(
+        33,
+        "longest_turn_s",
+        "s",
+        float,
+        True,
+        "longest turn of the service's loop in the last second",
+        Limits(yellow_high=0.7, red_high=1.0),
+    ),
+    Channel(
+        34,
+        "temperature_degc",
+        "degC",
+        float,
+        True,
+        "warmest sensor of the board",
+        Limits(-20.0, -10.0, 75.0, 90.0),
+    ),
+    Channel(
+        35,
+        "disk_free_bytes",
+        "bytes",
+        int,
+        False,
+        "room on the disk with the queue",
+        Limits(red_low=64 << 20, yellow_low=256 << 20),
+    ),
+    Channel(
+        36,
+        "budget_used_ratio",
+        "ratio",
+        float,
+        True,
+        "resident memory over budget",
+        Limits(yellow_high=0.95, red_high=1.0),
+    ),
+    Channel(
+        37,
+        "queue_used_ratio",
+        "ratio",
+        float,
+        False,
+        "queued bytes over the queue's capacity",
+        Limits(yellow_high=0.95),
+    ),
+    Channel(38, "lost_packets", "packets", int, False, "telemetry that found no room on a link"),
     Channel(41, "workers_bytes", "bytes", int, True, "resident memory of the engines' own processes"),
     Channel(42, "engine_losses", "times", int, False, "devices lost or demoted"),
     Channel(43, "engine_recycles", "times", int, False, "devices started anew because they were worn"),
@@ -271,16 +302,23 @@ CHANNELS = (
 )
 
 PARAMETERS = {
+    "attempts": Wire.U32,
     "boots": Wire.U32,
     "capacity_bytes": Wire.U64,
+    "channel": Wire.TEXT,
     "clear_ratio": Wire.F64,
     "code": Wire.U16,
     "columns": Wire.U32,
     "device": Wire.TEXT,
     "discarded_bytes": Wire.U64,
     "duration_s": Wire.F64,
+    "entries": Wire.U32,
+    "exit_code": Wire.TEXT,
     "failure_code": Wire.U16,
     "fault": Wire.TEXT,
+    "late_s": Wire.F64,
+    "parameter": Wire.TEXT,
+    "path": Wire.TEXT,
     "product_id": Wire.TEXT,
     "rate_bit_s": Wire.F64,
     "reason": Wire.TEXT,
@@ -291,71 +329,18 @@ PARAMETERS = {
     "sent_products": Wire.U32,
     "service": Wire.U8,
     "size_bytes": Wire.U64,
+    "step_s": Wire.F64,
     "strip_id": Wire.TEXT,
     "subtype": Wire.U8,
     "temperature_degc": Wire.F64,
+    "test": Wire.TEXT,
+    "tests": Wire.U32,
     "tile": Wire.U32,
     "tiles": Wire.U32,
     "tiles_done": Wire.U32,
+    "utc_s": Wire.F64,
     "value": Wire.F64,
     "version": Wire.TEXT,
     "worst_term": Wire.TEXT,
 }
 """What each parameter of an event is in a packet; a name means the same in every event."""
-
-STRUCTURES = (
-    Structure(
-        1,
-        "health",
-        1,
-        (
-            "uptime_s",
-            "resident_bytes",
-            "peak_bytes",
-            "budget_bytes",
-            "cpu_s",
-            "commands_accepted",
-            "commands_rejected",
-            "commands_unauthentic",
-            "commands_failed",
-            "replay_counter",
-            "discarded_bytes",
-            "telemetry_packets",
-        ),
-    ),
-    Structure(
-        2,
-        "imaging",
-        1,
-        (
-            "rows_read",
-            "rows_total",
-            "tiles_done",
-            "tiles_total",
-            "tiles_no_data",
-            "tiles_without_surface",
-            "tiles_unclassified",
-            "planned_bytes",
-        ),
-    ),
-    Structure(
-        3,
-        "downlink",
-        1,
-        (
-            "queue_bytes",
-            "queue_entries",
-            "evicted_products",
-            "evicted_bytes",
-            "sent_products",
-            "sent_bytes",
-        ),
-    ),
-    Structure(
-        4,
-        "engines",
-        1,
-        ("workers_bytes", "engine_losses", "engine_recycles", "tiles_redone", "tiles_on_first_device"),
-    ),
-)
-"""Every channel travels in exactly one structure."""

@@ -1,0 +1,148 @@
+"""A strip in a process of its own: `payload run`, whose telemetry comes through a pipe.
+
+Its memory is given back when it ends, the service answers while it computes, and whatever
+happens to it happens to one strip. It dies with the service.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from payload.errors import StoreError
+from payload.ports import StripWorker
+
+_NICENESS = 5
+_CHUNK_BYTES = 65536
+_STOP_S = 5.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class StripProcess(StripWorker):
+    """Implements `ports.StripWorker`."""
+
+    def __init__(self, command_of: Callable[[str, Mapping[str, float], int], Sequence[str]]) -> None:
+        """``command_of`` gives the command for a path, settings and the descriptor for telemetry."""
+        self._command_of = command_of
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._rest = b""
+
+    def start(self, path: str, settings: Mapping[str, float]) -> None:
+        """The process runs, at a lower priority than the service."""
+        assert self._process is None
+        self._close_pipe()
+        self._pipe, theirs = os.pipe()
+        os.set_blocking(self._pipe, False)
+        self._rest = b""
+        try:
+            self._process = subprocess.Popen(
+                self._command_of(path, settings, theirs),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs,),
+            )
+        finally:
+            os.close(theirs)
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+
+    def records(self) -> list[dict[str, object]]:
+        """Whole lines that have come through the pipe."""
+        if self._pipe < 0:
+            return []
+        with suppress(BlockingIOError):
+            while chunk := os.read(self._pipe, _CHUNK_BYTES):
+                self._rest += chunk
+        *lines, self._rest = self._rest.split(b"\n")
+        found = []
+        for line in lines:
+            with suppress(ValueError):  # torn by a kill
+                found.append(json.loads(line))
+        return [record for record in found if isinstance(record, dict)]
+
+    def exit_code(self) -> int | None:
+        """How the process ended; the pipe stays open for `records` until the next start."""
+        if self._process is None:
+            return None
+        code = self._process.poll()
+        if code is not None:
+            self._process = None
+        return code
+
+    def stop(self) -> None:
+        """The process has ended, if need be by force; what it committed stays."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        self._close_pipe()
+
+    def wakes_on(self) -> Sequence[int]:
+        return (self._pipe,) if self._process is not None else ()
+
+    def _close_pipe(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+class TelemetryPipe:
+    """The child's end: records as JSON lines into a descriptor that it was given."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def append(self, records: Sequence[Mapping[str, object]]) -> None:
+        """The records are on their way.
+
+        Raises:
+            StoreError: nobody reads them any more: the service has gone.
+        """
+        content = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        unwritten = memoryview(content.encode("ascii"))
+        try:
+            while unwritten:
+                unwritten = unwritten[os.write(self._descriptor, unwritten) :]
+        except OSError as error:
+            raise StoreError(f"the service that started this run is gone: {error.strerror}") from error
+
+    def close(self) -> None:
+        """No record follows."""
+        os.close(self._descriptor)
+
+
+def die_with_parent() -> None:
+    """This process is killed when its parent ends, however that ends (Linux, prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def run_command(
+    path: str,
+    settings: Mapping[str, float],
+    descriptor: int,
+    config: Path,
+    state: Path,
+    queue: Path,
+    budget_bytes: int,
+) -> list[str]:
+    """The `payload run` of a strip; its report and picture go to a folder of its own in ``state``."""
+    name = f"{Path(path).stem or 'strip'}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    words = [sys.executable, "-m", "payload", "run", path, "--config", str(config)]
+    words += ["--out", str(state / "runs" / name), "--queue", str(queue)]
+    words += ["--telemetry-to", str(descriptor), "--budget-bytes", str(budget_bytes)]
+    for key, number in settings.items():
+        words += ["--set", f"{key}={number!r}"]
+    return words

@@ -1,0 +1,73 @@
+"""Service 8, what is no imaging: the self-test, and emptying the queue.
+
+Rules:
+1. The self-test takes one test a turn, so that commands are answered in between, and reports
+   each that passed as a step. The first that fails ends it with its reason.
+2. One self-test at a time.
+3. Emptying the queue drops what waits; what is on its way to the ground stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from payload.core.packets import Failure
+from payload.core.telemetry import Telemetry
+from payload.errors import CommandError, PayloadError
+from payload.flight.calls import Call, Execute, Now, Quiet
+from payload.ports import ProductStore
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """One test: passes, is not ready yet (False), or raises a PayloadError that says what is wrong."""
+
+    name: str
+    run: Callable[[], bool]
+
+
+class Functions(Quiet):
+    """Runs the tests; empties the store."""
+
+    def __init__(self, store: ProductStore, tests: Sequence[SelfTest], telemetry: Telemetry) -> None:
+        self._store = store
+        self._tests = tests
+        self._telemetry = telemetry
+        self._call: Call | None = None
+        self._left: list[SelfTest] = []
+
+    @property
+    def commands(self) -> Mapping[str, Execute]:
+        return {"run_self_test": self._begin, "clear_queue": self._clear}
+
+    def poll(self, _now: Now) -> None:
+        """The next test of the self-test under way has been run."""
+        if self._call is None:
+            return
+        test = self._left[0]
+        try:
+            if not test.run():
+                return
+        except PayloadError as error:
+            self._telemetry.event("self_test_failed", test=test.name, reason=str(error))
+            self._call.fail(CommandError(f"{test.name}: {error}", Failure.TEST_FAILED))
+            self._call = None
+            return
+        self._call.progress()
+        self._left.pop(0)
+        if not self._left:
+            self._telemetry.event("self_test_passed", tests=len(self._tests))
+            self._call.complete()
+            self._call = None
+
+    def _begin(self, call: Call) -> bool:
+        if self._call is not None:
+            raise CommandError("a self-test is under way", Failure.BUSY)
+        self._call, self._left = call, list(self._tests)
+        return False
+
+    def _clear(self, _call: Call) -> bool:
+        entries, size_bytes = self._store.drop_waiting()
+        self._telemetry.event("queue_cleared", entries=entries, size_bytes=size_bytes)
+        return True
