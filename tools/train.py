@@ -1,8 +1,10 @@
 """Make the networks again from the shared material.
 
 scene: cross-validates the recipe by place, then trains the network that ships on all places
-with the same recipe and number of steps. surface: trains on simulated pairs alone. Both are
-seeded; the last step's average is kept, no checkpoint is chosen. Weights and a record go to OUT.
+with the same recipe and number of steps. surface: trains on simulated pairs alone. rivals: trains
+on the same pairs what the surface network is measured against. All are seeded; the last step's
+average is kept, no checkpoint is chosen. Weights and a record go to OUT; a run that was cut off
+is taken up where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -14,16 +16,17 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 
 from tools import material
 from tools.networks import checkpoint
 from tools.networks.folds import FOLDS
 from tools.networks.scene_evaluation import cross_validate, train_one
-from tools.networks.scene_training import SceneRecipe
+from tools.networks.scene_samples import SceneRecipe
 from tools.networks.surface_evaluation import simulated_errors
+from tools.networks.surface_rivals import train_rivals
 from tools.networks.surface_training import SurfaceRecipe, train_surface
 
 QUICK_SCENE_STEPS = 60
@@ -39,7 +42,7 @@ def make_scene(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) ->
         recipe = dataclasses.replace(recipe, steps=QUICK_SCENE_STEPS)
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
-        started = [pool.submit(train_one, shared, fold, recipe, out) for fold in (None, *range(FOLDS))]
+        started = [pool.submit(train_one, shared, fold, recipe, out) for fold in (*range(FOLDS), None)]
         for future in started:
             future.result()
     crossed = cross_validate(shared, recipe, out)
@@ -51,7 +54,7 @@ def make_scene(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) ->
         "clear_patches": len(material.clear_patches(shared, "train")),
         "cross_validation": crossed,
     }
-    record: dict[str, Any] = {"widths": list(recipe.widths), "training": training}
+    record = checkpoint.load_record(out, "scene") | {"training": training}
     checkpoint.save_record(record, out, "scene")
 
 
@@ -61,19 +64,26 @@ def make_surface(shared: Path, out: Path, seed: int, *, quick: bool) -> None:
     if quick:
         recipe = dataclasses.replace(recipe, steps=QUICK_SURFACE_STEPS)
     clear = material.clear_patches(shared, "train")
-    network, bounds = train_surface(clear, shared, recipe)
+    network, bounds = train_surface(clear, recipe, out / "surface_progress.npz")
     validation = material.clear_patches(shared, "val")
     pairs = QUICK_PAIRS if quick else VALIDATION_PAIRS
     training = {
         "summary": "Trained on simulated pairs only: clear patches of l1c/train seen again through "
-        "random SMAC atmospheres. Real L1C/L2A pairs were never trained or selected on.",
+        "random atmospheres of the simulator. Real L1C/L2A pairs were never trained or selected on.",
         "seed": seed,
         "recipe": dataclasses.asdict(recipe),
         "clear_patches": len(clear),
-        "simulated_validation": simulated_errors(network, validation, shared, pairs, seed + 1),
+        "simulated_validation": simulated_errors(network, validation, pairs, seed + 1),
     }
     record = {"widths": list(recipe.widths), **bounds, "training": training}
     checkpoint.save(network, record, out, "surface")
+
+
+def make_rivals(shared: Path, out: Path, seed: int) -> None:
+    """Write rivals.npz: what the surface network is measured against, on the same pairs."""
+    weights = train_rivals(material.clear_patches(shared, "train"), SurfaceRecipe(seed=seed))
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez(out / "rivals.npz", **weights)
 
 
 def main() -> int:
@@ -82,7 +92,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", choices=["scene", "surface"], help="which network to train")
+    parser.add_argument("network", choices=["scene", "surface", "rivals"], help="which network to train")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
     parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
@@ -96,6 +106,8 @@ def main() -> int:
     begun = time.monotonic()
     if asked.network == "scene":
         make_scene(asked.shared, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+    elif asked.network == "rivals":
+        make_rivals(asked.shared, asked.out, asked.seed)
     else:
         make_surface(asked.shared, asked.out, asked.seed, quick=asked.quick)
     print(f"train: {asked.network} done in {time.monotonic() - begun:.0f} s", file=sys.stderr)

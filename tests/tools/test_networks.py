@@ -14,9 +14,19 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 from payload.core.radiometry import code_table  # noqa: E402
 from payload.types import COUNTS_OFFSET, COUNTS_PER_REFLECTANCE, Band, Grid  # noqa: E402
 from tools import material  # noqa: E402
-from tools.networks import folds, scores, surface_network, synthetic_clouds, threshold_rule  # noqa: E402
+from tools.networks import (  # noqa: E402
+    clear_grounds,
+    folds,
+    resuming,
+    scene_samples,
+    scores,
+    surface_network,
+    synthetic_clouds,
+    threshold_rule,
+)
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network  # noqa: E402
-from tools.networks.scene_training import CROP_PX, SceneRecipe, draw_sample, train_scene  # noqa: E402
+from tools.networks.scene_samples import CROP_PX, Grounds, SampleStream, SceneRecipe  # noqa: E402
+from tools.networks.scene_training import train_scene  # noqa: E402
 
 WINDOW_PX = 336
 INNER_PX = 96
@@ -60,7 +70,7 @@ def _surface_network() -> surface_network.SurfaceNetwork:
     low, high = [0.0] * 12 + [0.1] * 12 + [0.0] * 12 + [0.001] * 12, [0.4] * 12 + [1.0] * 12 + [0.5] * 24
     torch.manual_seed(0)
     prior = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
-    return surface_network.SurfaceNetwork(low, high, prior, (4, 4, 4, 4))
+    return surface_network.SurfaceNetwork(low, high, prior, (4, 4, 4, 4, 4))
 
 
 def test_nothing_beyond_the_halo_matters_to_the_surface_of_an_inner() -> None:
@@ -179,22 +189,60 @@ def test_a_synthetic_cloud_brightens_and_its_shadow_darkens(clouds: synthetic_cl
     assert np.abs(np.concatenate(clear) - 0.15).max() < 0.03
 
 
-def test_a_sample_has_one_shape_and_unknown_labels_where_nothing_is_seen(
-    clouds: synthetic_clouds.CloudMaker,
+def test_a_sample_has_one_shape_and_unknown_labels_where_nothing_is_seen() -> None:
+    patches = [_patch("a", "p"), _patch("b", "q", 0.3)]
+    stream = SampleStream(Grounds(patches, patches), SceneRecipe(batch=8, fresh=8))
+    (b10, b20, b60), label = stream.batch()
+    assert label.shape == (8, CROP_PX, CROP_PX)
+    assert b10.shape == (8, 4, CROP_PX, CROP_PX)
+    assert b20.shape == (8, 6, CROP_PX // 2, CROP_PX // 2)
+    assert b60.shape == (8, 3, CROP_PX // 6, CROP_PX // 6)
+    nothing = (b10 == 0).all(dim=1)
+    assert (label[nothing] == material.IGNORED_LABEL).all()
+
+
+def test_what_is_made_of_clear_ground_stays_clear_of_clouds_spectrum_in_b10() -> None:
+    rng = np.random.default_rng(3)
+    ground = {g: p[:, : CROP_PX // g, : CROP_PX // g] for g, p in _patch("x", "y", 0.2).grids.items()}
+    for made in (clear_grounds.other_ground(rng, ground), clear_grounds.add_roofs(rng, ground)):
+        assert all(made[grid].shape == ground[grid].shape for grid in Grid)
+        assert made[Grid.R60M][2].max() < 0.02, "cirrus band"
+        assert all((plane > 0).all() for plane in made.values())
+
+
+def test_training_that_was_cut_off_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng = np.random.default_rng(1)
-    for number in range(8):
-        codes, label = draw_sample(rng, _patch("x", "y"), clouds, add_cloud=number % 2 == 0)
-        assert label.shape == (CROP_PX, CROP_PX)
-        assert codes[Grid.R10M].shape == (4, CROP_PX, CROP_PX)
-        assert codes[Grid.R60M].shape == (3, CROP_PX // 6, CROP_PX // 6)
-        assert (label[codes[Grid.R10M][0] == 0] == material.IGNORED_LABEL).all()
+    monkeypatch.setattr(resuming, "STRETCH_STEPS", 2)
+    monkeypatch.setattr(scene_samples, "FIRST_SAMPLES", 2)
+    monkeypatch.setattr(scene_samples, "fractal_fields", lambda _: np.zeros((48, 512, 512), np.float32))
+    recipe = SceneRecipe(widths=(4, 4, 4), steps=4, batch=2, fresh=1)
+    grounds = Grounds([_patch("a", "p"), _patch("b", "q", 0.3)], [])
+    whole = train_scene(grounds, recipe).state_dict()
+
+    calls = {"left": 3}
+    ordinary = SampleStream.batch
+
+    def cut_off(stream: SampleStream) -> object:
+        calls["left"] -= 1
+        if calls["left"] < 0:
+            raise KeyboardInterrupt
+        return ordinary(stream)
+
+    monkeypatch.setattr(SampleStream, "batch", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_scene(grounds, recipe, progress=tmp_path / "progress.npz")
+    assert (tmp_path / "progress.npz").exists()
+    monkeypatch.setattr(SampleStream, "batch", ordinary)
+    resumed = train_scene(grounds, recipe, progress=tmp_path / "progress.npz").state_dict()
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert not (tmp_path / "progress.npz").exists()
 
 
 def test_the_same_seed_trains_the_same_network() -> None:
     recipe = SceneRecipe(widths=(4, 4, 4), steps=2, batch=2, fresh=1)
     patches = [_patch("a", "p"), _patch("b", "q", 0.3)]
-    first, second = (train_scene(patches, [], recipe).state_dict() for _ in range(2))
+    first, second = (train_scene(Grounds(patches, []), recipe).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 

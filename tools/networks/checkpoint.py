@@ -23,6 +23,20 @@ def save_record(record: dict[str, Any], folder: Path, name: str) -> None:
     (folder / f"{name}.json").write_text(json.dumps(record, sort_keys=True, indent=2) + "\n")
 
 
+def plain(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as JSON gives it back."""
+    found: dict[str, Any] = json.loads(json.dumps(record))
+    return found
+
+
+def holds(record: dict[str, Any], folder: Path, name: str) -> bool:
+    """Whether ``folder`` has the weights of a run whose record says all that ``record`` says."""
+    if not (folder / f"{name}.npz").exists() or not (folder / f"{name}.json").exists():
+        return False
+    kept = load_record(folder, name)
+    return all(kept.get(key) == value for key, value in plain(record).items())
+
+
 def load_record(folder: Path, name: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     return record

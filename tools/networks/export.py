@@ -30,7 +30,9 @@ from tools.networks.surface_network import SurfaceNetwork
 OPSET = 13
 """Newest ONNX opset that every runtime we may meet reads without falling back."""
 
-FLOAT_PART = (r".*/(mean|peak|cell|cell1|cell2|geometry|cell3a|cell3b|head|Concat|Sigmoid)\b.*",)
+FLOAT_PART = (
+    r".*/(mean|mean10|mean20|mean60|peak|level|cell|cell1|cell2|cell3a|cell3b|cell4|cell5|geometry|head|Concat|Sigmoid)\b.*",
+)
 """Operators of the surface network that stay float32: everything on cells, so that path
 reflectance keeps four digits; they are 1/144 of the pixels."""
 

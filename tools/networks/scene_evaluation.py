@@ -16,7 +16,8 @@ from tools.material import Patch, clear_patches, labelled_patches, window_codes
 from tools.networks import checkpoint, scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_of_place, inside, outside
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
-from tools.networks.scene_training import PHASE_PX, SceneRecipe, classify, train_scene
+from tools.networks.scene_samples import Grounds, SceneRecipe
+from tools.networks.scene_training import PHASE_PX, classify, train_scene
 
 Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
 """From the codes of a window to class scores (4, rows, cols)."""
@@ -29,7 +30,8 @@ def fold_folder(folder: Path, fold: int) -> Path:
 def train_one(shared: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
     """Train the network of one fold, or with None the one of all places, and keep it.
 
-    Clear patches of a place that is held out are held out too.
+    One that is there already, of the same recipe, is not trained again. Clear patches of a
+    place that is held out are held out too.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -39,8 +41,12 @@ def train_one(shared: Path, fold: int | None, recipe: SceneRecipe, folder: Path)
         folds = fold_of_place(labelled)
         labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
         note, target = f"fold {fold}", fold_folder(folder, fold)
-    network = train_scene(labelled, clear, recipe, note)
-    checkpoint.save(network, {"widths": list(recipe.widths)}, target, Task.SCENE.value)
+    grounds = Grounds(labelled, clear)
+    record = {"widths": list(recipe.widths), "recipe": checkpoint.plain(asdict(recipe))}
+    if checkpoint.holds(record, target, Task.SCENE.value):
+        return
+    network = train_scene(grounds, recipe, note, target / "scene_progress.npz")
+    checkpoint.save(network, record, target, Task.SCENE.value)
 
 
 def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from payload.types import F32, SURFACE_BANDS_OF_GRID, U8, Band, Grid
 from tools.material import Grids, Patch, native_grids, read_planes, window_codes
-from tools.networks import surface_simulation as simulation
 from tools.networks.scores import rounded
 from tools.networks.surface_network import BANDS, CELL_PX, RECEPTIVE_PX, SurfaceNetwork
 from tools.networks.surface_training import BANDS_BEFORE, SURFACE_BANDS, draw_pair, inner_pixels, invert
@@ -104,14 +103,13 @@ def file_order(values: list[float]) -> list[float]:
 
 
 def simulated_errors(
-    network: SurfaceNetwork, patches: Sequence[Patch], shared: Path, pairs: int, seed: int
+    network: SurfaceNetwork, patches: Sequence[Patch], pairs: int, seed: int
 ) -> dict[str, list[Any]]:
     """RMSE per band (B01 ... B12 without B10) over simulated pairs, with and without correction."""
     rng = np.random.default_rng(seed)
-    sensors = simulation.read_sensors(shared)
     squares = np.zeros((2, BANDS))
     for number in range(pairs):
-        pair = draw_pair(rng, patches[number % len(patches)], sensors, 0.5)
+        pair = draw_pair(rng, patches[number % len(patches)], 0.5)
         inputs = [torch.from_numpy(pair.codes[grid][None]).float() for grid in Grid]
         with torch.no_grad():
             atmosphere = network(*inputs, torch.from_numpy(pair.geometry).reshape(1, 4, 1, 1))

@@ -1,12 +1,15 @@
 """The surface network: the atmosphere over coarse cells, from which the surface follows in closed form.
 
         b10 4x4 stride 4   b20 2x2 stride 2   b60 nearest x3, 2x2 stride 2
-              \\________________ sum, ReLU ___________/            per square of 40 m
-                       1x1 -> 1x1                                 per square of 40 m
-               mean and maximum over 6 x 6 squares                per cell of 24 px
-             1x1 + 1x1(geometry) -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1   per cell of 24 px
+              \\________________ sum, ReLU ___________/            per square of 40 m, INT8
+                       1x1 -> 1x1                                 per square of 40 m, INT8
+          mean and maximum over 6 x 6 squares     means of the codes themselves
+                    \\_______________________________/              per cell of 24 px, float32
+       1x1 + 1x1(geometry) -> 1x1 -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1 -> 1x1
         path reflectance, transmittance, spherical albedo, sigma of 12 bands
 
+The means of the codes stay exact however the rest is quantized: what the air adds to a cell
+is in them; what its darkest and greenest pixels say is in the 8-bit features.
 A cell sees two cells around it (48 px); the bilinear interpolation between cell centres
 adds one more (24 px): 72 px in all. Outputs cannot leave their physical ranges.
 """
@@ -20,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BANDS = 12
+CODES = 13
 QUANTITIES = 4
 CELL_PX = 24
 CELL_40M = CELL_PX // 4
@@ -46,10 +50,10 @@ class SurfaceNetwork(nn.Module):
         low: Sequence[float],
         high: Sequence[float],
         prior: Sequence[float],
-        widths: Sequence[int] = (48, 48, 32, 64),
+        widths: Sequence[int] = (48, 48, 32, 96, 48),
     ) -> None:
         super().__init__()
-        stem, pixel, feature, cell = widths
+        stem, pixel, feature, cell, around = widths
         self.widths = tuple(widths)
         self.stem10 = nn.Conv2d(4, stem, 4, stride=4)
         self.stem20 = nn.Conv2d(6, stem, 2, stride=2, bias=False)
@@ -58,12 +62,18 @@ class SurfaceNetwork(nn.Module):
         self.pixel2 = nn.Conv2d(pixel, feature, 1)
         self.mean = nn.AvgPool2d(CELL_40M)
         self.peak = nn.MaxPool2d(CELL_40M)
+        self.mean10 = nn.AvgPool2d(CELL_PX)
+        self.mean20 = nn.AvgPool2d(CELL_PX // 2)
+        self.mean60 = nn.AvgPool2d(CELL_PX // 6)
         self.cell = nn.Conv2d(2 * feature, cell, 1)
+        self.level = nn.Conv2d(CODES, cell, 1, bias=False)
         self.geometry = nn.Conv2d(4, cell, 1, bias=False)
         self.cell1 = nn.Conv2d(cell, cell, 1)
-        self.cell3a = nn.Conv2d(cell, cell, 3, padding=1)
-        self.cell3b = nn.Conv2d(cell, cell, 3, padding=1)
-        self.cell2 = nn.Conv2d(cell, cell, 1)
+        self.cell2 = nn.Conv2d(cell, around, 1)
+        self.cell3a = nn.Conv2d(around, around, 3, padding=1)
+        self.cell3b = nn.Conv2d(around, around, 3, padding=1)
+        self.cell4 = nn.Conv2d(around, cell, 1)
+        self.cell5 = nn.Conv2d(cell, cell, 1)
         self.head = nn.Conv2d(cell, QUANTITIES * BANDS, 1)
         self.code_scale = 1.0 / CODES_PER_UNIT
         lows, highs, priors = (torch.tensor(v, dtype=torch.float32) for v in (low, high, prior))
@@ -74,30 +84,33 @@ class SurfaceNetwork(nn.Module):
             self.head.weight.mul_(0.1)
             self.head.bias.copy_(torch.log(share / (1 - share)))
 
-    def features(self, b10: Tensor, b20: Tensor, b60: Tensor) -> Tensor:
-        """What the pixels of a cell have in common: means and maxima, (N, C, R/24, C/24)."""
+    def features(self, b10: Tensor, b20: Tensor, b60: Tensor) -> tuple[Tensor, Tensor]:
+        """What the pixels of a cell have in common, (N, C, R/24, C/24): means and maxima of
+        learnt features, and means of the codes."""
+        level = torch.cat([self.mean10(b10), self.mean20(b20), self.mean60(b60)], 1)
         if self.code_scale != 1.0:
+            level = level * self.code_scale
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
         b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
         pixels = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
         pixels = torch.relu(self.pixel2(torch.relu(self.pixel1(pixels))))
-        return torch.cat([self.mean(pixels), self.peak(pixels)], 1)
+        return torch.cat([self.mean(pixels), self.peak(pixels)], 1), level
 
-    def atmosphere(self, features: Tensor, geometry: Tensor) -> Tensor:
+    def atmosphere(self, features: Tensor, level: Tensor, geometry: Tensor) -> Tensor:
         """The 48 quantities of every cell."""
-        cells = torch.relu(self.cell(features) + self.geometry(geometry))
-        cells = torch.relu(self.cell1(cells))
-        cells = torch.relu(self.cell3a(cells))
-        cells = torch.relu(self.cell3b(cells))
-        cells = torch.relu(self.cell2(cells))
+        cells = torch.relu(self.cell(features) + self.level(level) + self.geometry(geometry))
+        own = torch.relu(self.cell2(torch.relu(self.cell1(cells))))
+        around = torch.relu(self.cell3b(torch.relu(self.cell3a(own))))
+        cells = torch.relu(self.cell4(around + own))
+        cells = torch.relu(self.cell5(cells))
         return self.low + self.span * torch.sigmoid(self.head(cells))
 
     def forward(self, b10: Tensor, b20: Tensor, b60: Tensor, geometry: Tensor) -> Tensor:
-        return self.atmosphere(self.features(b10, b20, b60), geometry)
+        return self.atmosphere(*self.features(b10, b20, b60), geometry)
 
     def fold_code_scale(self) -> None:
         """Move the factor 1/255 into the stem's weights, so that the network reads raw codes."""
         with torch.no_grad():
-            for stem in (self.stem10, self.stem20, self.stem60):
+            for stem in (self.stem10, self.stem20, self.stem60, self.level):
                 stem.weight.mul_(self.code_scale)
         self.code_scale = 1.0

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from payload.types import F32, U8, Grid
-from tools import smac
 from tools.material import Grids, Patch, encode
+from tools.networks import resuming
 from tools.networks import surface_simulation as simulation
 from tools.networks.averaging import RunningAverage
+from tools.networks.seven_bits import keep_rounded, round_weights
 from tools.networks.surface_network import (
     BANDS,
     CELL_PX,
@@ -30,8 +31,11 @@ BANDS_BEFORE = {Grid.R10M: 0, Grid.R20M: 4, Grid.R60M: 10}
 SURFACE_BANDS = {Grid.R10M: 4, Grid.R20M: 6, Grid.R60M: 2}
 EDGE_CELLS = 2
 SAMPLE_PX = 6
-SKIES_FOR_BOUNDS = 3000
-KEPT_PAIRS = 300
+SKIES_FOR_BOUNDS = 2000
+KEPT_PAIRS = 480
+FIRST_PAIRS = 48
+WINDOW_PX = 144
+MILD_SIGMA = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,10 @@ class SurfaceRecipe:
     """Everything that decides a training run besides the patches; ``fresh`` pairs of a batch are
     new, the others are seen again."""
 
-    widths: tuple[int, int, int, int] = (48, 48, 32, 64)
-    steps: int = 2200
-    batch: int = 12
-    fresh: int = 6
+    widths: tuple[int, int, int, int, int] = (48, 48, 32, 96, 48)
+    steps: int = 3000
+    batch: int = 24
+    fresh: int = 8
     peak_rate: float = 3e-3
     weight_decay: float = 0.01
     average_decay: float = 0.995
@@ -65,13 +69,9 @@ class Pair:
     terms: F32
 
 
-def physical_bounds(
-    rng: np.random.Generator, sensors: list[smac.Coefficients]
-) -> tuple[list[float], list[float], list[float]]:
+def physical_bounds(rng: np.random.Generator) -> tuple[list[float], list[float], list[float]]:
     """(low, high, prior) of the 48 outputs, from many drawn skies with room to spare."""
-    drawn = np.stack(
-        [simulation.mean_terms(simulation.draw_sky(rng, sensors)) for _ in range(SKIES_FOR_BOUNDS)]
-    )
+    drawn = np.stack([simulation.mean_terms(simulation.draw_sky(rng)) for _ in range(SKIES_FOR_BOUNDS)])
     least, most, middle = drawn.min(axis=0), drawn.max(axis=0), np.median(drawn, axis=0)
     low = [*np.zeros(BANDS), *(0.7 * least[BANDS : 2 * BANDS]), *np.zeros(BANDS), *[MIN_SIGMA] * BANDS]
     high = [*(1.2 * most[:BANDS] + 0.002), *np.ones(BANDS), *[MAX_ALBEDO] * BANDS, *[MAX_SIGMA] * BANDS]
@@ -79,18 +79,16 @@ def physical_bounds(
     return [[round(float(v), 5) for v in values] for values in (low, high, prior)]  # type: ignore[return-value]
 
 
-def draw_pair(
-    rng: np.random.Generator, patch: Patch, sensors: list[smac.Coefficients], unknown_share: float
-) -> Pair:
+def draw_pair(rng: np.random.Generator, patch: Patch, unknown_share: float) -> Pair:
     """A patch under a new sky; now and then with a border of no data."""
-    grids = simulation.crop_to_window(rng, patch.grids)
-    surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids, sensors))
-    sky = simulation.draw_sky(rng, sensors)
+    grids = simulation.crop_to_window(rng, patch.grids, WINDOW_PX)
+    surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids))
+    sky = simulation.draw_sky(rng)
     top = simulation.look_through(rng, surface, sky)
     codes = {grid: encode(plane) for grid, plane in top.items()}
     sampled_top, sampled_surface = _sample(rng, top, surface)
     if rng.random() < 0.25:
-        gone = int(rng.integers(1, 6)) * CELL_PX
+        gone = int(rng.integers(1, 4)) * CELL_PX
         is_row = bool(rng.random() < 0.5)
         for stack, pitch in [*((codes[grid], int(grid)) for grid in Grid), (sampled_top, SAMPLE_PX)]:
             cut = slice(0, gone // pitch)
@@ -162,45 +160,72 @@ def _loss(atmosphere: Tensor, top: Tensor, surface: Tensor, terms: Tensor) -> tu
     return fit + auxiliary, ((error.abs() * seen).sum() / seen.sum().clamp(min=1)).detach()
 
 
+class PairStream:
+    """Batches of simulated pairs of which one part is drawn afresh and the rest is seen again."""
+
+    def __init__(self, patches: Sequence[Patch], recipe: SurfaceRecipe) -> None:
+        self._patches = patches
+        self._recipe = recipe
+        self.restart(np.random.default_rng(recipe.seed))
+
+    def restart(self, rng: np.random.Generator) -> None:
+        """Forget what was drawn and draw from ``rng`` from now on."""
+        self._rng = rng
+        self._kept: list[Pair] = []
+
+    def batch(self) -> list[Pair]:
+        rng, recipe = self._rng, self._recipe
+        wanted = recipe.fresh if self._kept else max(FIRST_PAIRS, recipe.fresh)
+        chosen = rng.integers(0, len(self._patches), wanted)
+        fresh = [draw_pair(rng, self._patches[i], recipe.unknown_geometry_share) for i in chosen]
+        self._kept = [*self._kept, *fresh][-KEPT_PAIRS:]
+        again = rng.integers(0, len(self._kept), recipe.batch - recipe.fresh)
+        return [*fresh[: recipe.fresh], *(self._kept[i] for i in again)]
+
+
+def _step_loss(network: SurfaceNetwork, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    inputs, top, surface, terms = _batch(pairs)
+    *codes, geometry = (x.contiguous(memory_format=torch.channels_last) for x in inputs)
+    return _loss(network.atmosphere(*network.features(*codes), geometry), top, surface, terms)
+
+
 def train_surface(
-    patches: Sequence[Patch], shared: Path, recipe: SurfaceRecipe
+    patches: Sequence[Patch], recipe: SurfaceRecipe, progress: Path | None = None
 ) -> tuple[SurfaceNetwork, dict[str, list[float]]]:
-    """The averaged weights after ``recipe.steps`` steps, and the bounds of the outputs."""
-    rng = np.random.default_rng(recipe.seed)
+    """The averaged weights after ``recipe.steps`` steps, and the bounds of the outputs.
+
+    ``progress`` is a file to keep the state in, and to go on from if it is there.
+    """
     torch.manual_seed(recipe.seed)
-    sensors = simulation.read_sensors(shared)
-    low, high, prior = physical_bounds(rng, sensors)
+    low, high, prior = physical_bounds(np.random.default_rng(recipe.seed))
     network = SurfaceNetwork(low, high, prior, recipe.widths).to(memory_format=torch.channels_last)
+    flown_in_int8 = [network.stem10, network.stem20, network.stem60, network.pixel1, network.pixel2]
+    for layer in flown_in_int8:
+        round_weights(layer)
     average = RunningAverage(network, recipe.average_decay)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=0.15
-    )
-    kept: list[Pair] = []
+    stream = PairStream(patches, recipe)
+    first = 0 if progress is None else resuming.load_progress(progress, network, optimizer, average)
     shown = 0.0
-    for step in range(recipe.steps):
-        chosen = rng.integers(0, len(patches), recipe.fresh)
-        fresh = [draw_pair(rng, patches[i], sensors, recipe.unknown_geometry_share) for i in chosen]
-        kept = [*kept, *fresh][-KEPT_PAIRS:]
-        again = rng.integers(0, len(kept), recipe.batch - recipe.fresh)
-        pairs = [*fresh, *(kept[i] for i in again)]
-        inputs, top, surface, terms = _batch(pairs)
-        *codes, geometry = (x.contiguous(memory_format=torch.channels_last) for x in inputs)
-        with torch.autocast("cpu", torch.bfloat16):
-            features = network.features(*codes)
-        loss, error = _loss(network.atmosphere(features.float(), geometry), top, surface, terms)
+    for step in range(first, recipe.steps):
+        if step % resuming.STRETCH_STEPS == 0:
+            if progress is not None and step > first:
+                resuming.save_progress(progress, step, network, optimizer, average)
+            stream.restart(resuming.stretch_rng(recipe.seed, step))
+        resuming.set_rate(optimizer, resuming.rate_at(step, recipe.steps, recipe.peak_rate))
+        loss, error = _step_loss(network, stream.batch())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         optimizer.step()
-        schedule.step()
         average.update(step)
-        shown += (float(error) - shown) * (0.02 if step > 50 else 1 / (step + 1))
+        shown += (float(error) - shown) * (0.02 if step > first + 50 else 1 / (step - first + 1))
         if (step + 1) % 200 == 0:
             print(f"surface step {step + 1}/{recipe.steps} mean error {shown:.4f}", file=sys.stderr)
     average.write_back()
-    return network.to(memory_format=torch.contiguous_format).eval(), {
-        "low": low,
-        "high": high,
-        "prior": prior,
-    }
+    for layer in flown_in_int8:
+        keep_rounded(layer)
+    if progress is not None:
+        progress.unlink(missing_ok=True)
+    bounds = {"low": low, "high": high, "prior": prior}
+    return network.to(memory_format=torch.contiguous_format).eval(), bounds

@@ -3,7 +3,8 @@
 Not radiative transfer: a cloud is an opacity field times a bright spectrum, its shadow the
 same field shifted and multiplied by a spectrum of darkening. It teaches shape, edges and the
 distance between cloud and shadow over many grounds; spectra of real clouds come from the
-labelled patches.
+labelled patches. Some shadows come alone, from clouds outside the picture, and some lie over
+all of it: then darkness and its colour are all there is to see.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from payload.types import F32, U8, Grid
 from tools.material import IGNORED_LABEL, Grids, average_blocks
@@ -37,13 +40,24 @@ WAVELENGTH_UM = {
 }
 B09_OF_R60M = 1
 B10_OF_R60M = 2
+B11_OF_R20M = 4
+B08_OF_R10M = 3
+MAX_WATER_B11 = 0.05
+MAX_WATER_B08 = 0.10
 HIGH_CLOUD_B09 = 0.45
 
 THICK_OPACITY = 0.55
 THIN_OPACITY = 0.08
 CLEAR_OPACITY = 0.03
-DEEP_SHADOW = 0.30
+DEEP_SHADOW = 0.32
 NO_SHADOW = 0.10
+
+VEIL_SHARE = 0.3
+OUTSIDE_SHARE = 0.22
+ALL_OVER_SHARE = 0.10
+NEAR_PX, FAR_PX = 8, 115
+MAX_PENUMBRA_PX = 6.0
+"""A cloud 6 km up has a penumbra of 6 km times the sun's 0.0093 rad: 56 m."""
 
 
 def fractal_fields(rng: np.random.Generator) -> F32:
@@ -80,6 +94,27 @@ class CloudMaker:
             depth = np.float32(rng.uniform(0.6, 4.0)) * np.maximum(field - rng.uniform(0.0, 1.8), 0)
         return 1 - np.exp(-depth)
 
+    def _covers(self, rng: np.random.Generator, rows: int, cols: int) -> tuple[F32, F32, bool]:
+        """(opacity of the cloud, what its shadow takes, whether it is a veil), (rows, cols)."""
+        chance = rng.random()
+        if chance < ALL_OVER_SHARE:
+            deep = rng.uniform(0.55, 1.0) + 0.08 * self._field(rng, FIELDS // 2, FIELDS)[:rows, :cols]
+            opacity = self._opacity(rng, is_veil=False)[:rows, :cols] * np.float32(rng.random() < 0.4)
+            return opacity, np.clip(deep, 0, 1).astype(np.float32), False
+        is_veil = bool(chance > 1 - VEIL_SHARE)
+        field = self._opacity(rng, is_veil=is_veil)
+        if is_veil:
+            return field[:rows, :cols], np.zeros((rows, cols), np.float32), True
+        is_outside = chance < ALL_OVER_SHARE + OUTSIDE_SHARE
+        source = self._opacity(rng, is_veil=False) if is_outside else field
+        shift = (rng.uniform(NEAR_PX, FAR_PX, 2) * rng.choice([-1, 1], 2) * rng.random(2) ** 0.3).astype(int)
+        cast = np.roll(source, shift, (0, 1))[:rows, :cols]
+        penumbra = MAX_PENUMBRA_PX * rng.random() ** 2
+        if penumbra > 0.7:
+            cast = ndimage.gaussian_filter(cast, penumbra / 2, truncate=2.5)
+        opacity = field[:rows, :cols] * np.float32(not is_outside or rng.random() < 0.5)
+        return opacity, np.minimum(1.15 * cast, 1.0), False
+
     @staticmethod
     def _tint(rng: np.random.Generator) -> dict[Grid, F32]:
         """Gains per band that make another ground of the same shapes: redder, greener, brighter."""
@@ -94,12 +129,7 @@ class CloudMaker:
         """Clear ``grids`` (rows and columns multiples of 6, at most FIELD_PX) under a new cloud,
         and the label that goes with it. ``retint`` also changes the colours of the ground."""
         rows, cols = grids[Grid.R10M].shape[1:]
-        is_veil = bool(rng.random() < 0.3)
-        field = self._opacity(rng, is_veil=is_veil)
-        opacity = field[:rows, :cols]
-        shift = (rng.uniform(8, 90, 2) * rng.choice([-1, 1], 2)).astype(int)
-        cast = np.roll(field, shift, (0, 1))[:rows, :cols]
-        shade = np.minimum(1.15 * cast, 1.0) * (0.0 if is_veil else 1.0)
+        opacity, shade, is_veil = self._covers(rng, rows, cols)
         texture = 1 + 0.12 * self._field(rng, 0, FIELDS)[:rows, :cols] * opacity
         brightness = np.float32(rng.uniform(0.6, 1.5))
         darkness = np.float32(rng.uniform(0.6, 1.15))
@@ -118,13 +148,19 @@ class CloudMaker:
             lit = ground * (1 - under * np.minimum(SHADOW[grid] * darkness, 0.9)[:, None, None])
             mixed = lit * (1 - over) ** 1.5 + over * light * cloud[:, None, None]
             clouded[grid] = np.where(plane != 0, mixed, 0).astype(np.float32)
-        return clouded, _label(opacity, shade)
+        return clouded, _label(opacity, shade * darkness, _is_water(grids))
 
 
-def _label(opacity: F32, shade: F32) -> U8:
+def _is_water(grids: Grids) -> NDArray[np.bool_]:
+    """Where the ground is so dark beyond 0.8 um that a shadow on it cannot be told, (row, col)."""
+    dark = grids[Grid.R20M][B11_OF_R20M] < MAX_WATER_B11
+    return np.kron(dark, np.ones((2, 2), bool)) & (grids[Grid.R10M][B08_OF_R10M] < MAX_WATER_B08)
+
+
+def _label(opacity: F32, shade: F32, is_water: NDArray[np.bool_]) -> U8:
     label = np.zeros(opacity.shape, np.uint8)
     label[shade > NO_SHADOW] = IGNORED_LABEL
-    label[shade > DEEP_SHADOW] = 3
+    label[(shade > DEEP_SHADOW) & ~is_water] = 3
     label[opacity > CLEAR_OPACITY] = IGNORED_LABEL
     label[opacity > THIN_OPACITY] = 2
     label[opacity > THICK_OPACITY] = 1
