@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from payload.drivers.picture import write_png
 from payload.types import U8
 from tools.simulate.lookup import FOLDER
+from tools.simulate.patch_files import write_patches
+from tools.simulate.patches import SIZE_PX
 from tools.simulate.scene import Scene, make_scene
 from tools.write_raw import write_raw
 
@@ -47,6 +50,24 @@ def build_parser() -> argparse.ArgumentParser:
     strip.add_argument("--columns", type=int, default=720, metavar="C", help="columns of it (720)")
     strip.add_argument("--out", type=Path, required=True, metavar="YAML", help="the header; frames beside it")
     strip.add_argument("--picture", type=Path, metavar="PNG", help="also a true-colour picture of the truth")
+    patches = commands.add_parser(
+        "patches",
+        help="training patches with everything known of them",
+        description="Write simulated patches: reflectance on the native grids, surface, classes, cloud "
+        "depth and height, shade, air and angles (npz), or 13 bands and a label (tif); a picture of each. "
+        "The same seed gives the same patches.",
+    )
+    patches.add_argument("--seed", type=int, default=0, help="which patches (0)")
+    patches.add_argument("--count", type=int, default=16, help="how many (16)")
+    patches.add_argument(
+        "--size", type=int, default=SIZE_PX, metavar="PX", help=f"side, a multiple of 6 ({SIZE_PX})"
+    )
+    patches.add_argument(
+        "--shared", type=Path, help="folder with data/l1c: half of the patches on real clear ground"
+    )
+    patches.add_argument("--format", choices=["npz", "tif"], default="npz", help="what to write (npz)")
+    patches.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    patches.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
     commands.add_parser(
         "tables",
         help="build the look-up tables of air and cloud again (a minute; needs the extra 'simulate')",
@@ -55,12 +76,36 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def make_patches(wanted: argparse.Namespace) -> int:
+    """Write what the command asks for. Returns the exit code."""
+    begun = time.monotonic()
+    made = write_patches(
+        wanted.out,
+        wanted.seed,
+        wanted.count,
+        shared=wanted.shared,
+        size_px=wanted.size,
+        kind=wanted.format,
+        jobs=wanted.jobs,
+    )
+    for number, name in enumerate(made, 1):
+        if sys.stderr.isatty() or number % 100 == 0 or number == wanted.count:
+            rate = number / (time.monotonic() - begun)
+            print(
+                f"\r{number}/{wanted.count} patches, {rate:.1f} a second: {name:<60}", end="", file=sys.stderr
+            )
+    print(file=sys.stderr)
+    return 0
+
+
 def build_tables() -> int:
     """Write the tables into their place in the repository. Returns the exit code."""
     try:
         from tools.simulate.build import build
+        from tools.simulate.covers import build as build_covers
 
         build(FOLDER, lambda line: print(line, file=sys.stderr, flush=True))
+        build_covers(FOLDER)
     except ModuleNotFoundError as missing:
         print(f"needs {missing.name}: pip install -e '.[simulate]'", file=sys.stderr)
         return 2
@@ -72,6 +117,20 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = parser.parse_args(arguments)
     if wanted.command == "tables":
         return build_tables()
+    if wanted.command == "patches":
+        if (
+            wanted.size % 6
+            or wanted.size < MIN_ROWS
+            or wanted.count < 1
+            or wanted.seed < 0
+            or wanted.jobs < 1
+        ):
+            parser.error(
+                f"needs a size that is a multiple of 6 and at least {MIN_ROWS}, a count and jobs above 0"
+            )
+        if wanted.shared is not None and not (wanted.shared / "data" / "l1c" / "index.json").exists():
+            parser.error(f"{wanted.shared}: no data/l1c/index.json in it; name the shared folder")
+        return make_patches(wanted)
     if wanted.rows < MIN_ROWS or wanted.columns < MIN_COLUMNS or wanted.seed < 0:
         parser.error(f"needs at least {MIN_ROWS} rows and {MIN_COLUMNS} columns, and a seed of 0 or more")
     scene = make_scene(wanted.seed, (wanted.rows, wanted.columns))
