@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from payload.config import Config
 from payload.core import pictures, scene, surface, value
 from payload.core.downlink import DownlinkQueue, entry_of
@@ -32,7 +30,6 @@ from payload.types import (
     Inference,
     Product,
     QueueEntry,
-    SceneClass,
     SceneStats,
     Task,
     Tile,
@@ -58,7 +55,7 @@ class _Work:
 
     tile: Tile
     stats: SceneStats
-    classes: U8
+    classes: U8 | None = None  # None: not one pixel has a class
     products: list[Product] = field(default_factory=list)
     engines: dict[str, str] = field(default_factory=dict)
     quicklook: U8 | None = None
@@ -146,8 +143,7 @@ class StripWalk:
 
     def _cut(self) -> None:
         while (tile := self._scheduler.next_tile()) is not None:
-            nothing = np.full((tile.inner.rows, tile.inner.cols), SceneClass.NO_DATA, dtype=np.uint8)
-            work = _Work(tile, scene.no_data_stats(tile.inner), nothing)
+            work = _Work(tile, scene.no_data_stats(tile.inner))
             self._works.append(work)
             if tile.valid_px:
                 self._engine.submit(Task.SCENE, tile)
@@ -162,7 +158,7 @@ class StripWalk:
         try:
             inference = self._engine.collect(self._config.engine.collect_timeout_s)
         except EngineOutputError as error:
-            self._leave_unclassified(error)
+            self._leave(error)
             return
         if inference is None:
             raise EngineLostError(f"no answer within {self._config.engine.collect_timeout_s:g} s")
@@ -191,6 +187,7 @@ class StripWalk:
         work.is_complete = True
 
     def _make_scene(self, work: _Work) -> None:
+        assert work.classes is not None, "made before it was judged"
         counts = {grid: self._scheduler.counts(work.tile, grid) for grid in Grid}
         pitch_px = self._config.products.quicklook_pitch_px
         work.quicklook = pictures.true_colour(counts[Grid.R10M], pitch_px)
@@ -199,6 +196,7 @@ class StripWalk:
         )
 
     def _make_surface(self, work: _Work, inference: Inference) -> None:
+        assert work.classes is not None, "surface before scene"
         for grid in self._config.products.surface_grids:
             counts = self._scheduler.counts(work.tile, grid)
             reflectance = surface.surface_counts(
@@ -211,9 +209,13 @@ class StripWalk:
                 work.surface = reflectance
         work.is_complete = True
 
-    def _leave_unclassified(self, error: EngineOutputError) -> None:
+    def _leave(self, error: EngineOutputError) -> None:
         work = self._work_of(error.index)
         work.is_complete = True
+        if work.products:  # the scene was understood; its products stay
+            self._telemetry.event("tile_uncorrected", tile=error.index, reason=str(error))
+            self._telemetry.add("tiles_without_surface")
+            return
         self._telemetry.event("tile_unclassified", tile=error.index, reason=str(error))
         self._telemetry.add("tiles_unclassified")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from payload.core import products
 from payload.errors import EngineLostError
 from payload.types import Grid, ProductKind, SceneClass, Task, TileGrid
 from tests.core.strip_in_memory import ArraySource, random_dn, strip_info
@@ -111,6 +112,22 @@ def test_a_tile_with_impossible_numbers_is_left_unclassified_and_the_rest_goes_o
     assert bad.telemetry.counts["tile_unclassified"] == 1
     expected = {name: body for name, body in whole.bodies().items() if not name.startswith("TEST.00006")}
     assert bad.bodies() == expected
+    whole.store.close()
+    bad.store.close()
+
+
+def test_a_tile_with_an_impossible_correction_keeps_its_classes(
+    dn: dict[Grid, np.ndarray], tmp_path: Path
+) -> None:
+    whole = walk(tmp_path / "whole", CONFIG, TILES, source_of(dn), RuleEngine(2))
+    bad = walk(
+        tmp_path / "bad", CONFIG, TILES, source_of(dn), RuleEngine(2, bad_tile=6, bad_task=Task.SURFACE)
+    )
+    assert bad.telemetry.counts["tile_uncorrected"] == 1
+    assert "tile_unclassified" not in bad.telemetry.counts
+    assert whole.bodies().keys() - bad.bodies().keys() == {
+        f"TEST.00006.{kind.value}" for kind in products.SURFACE_KIND_OF_GRID.values()
+    }
     whole.store.close()
     bad.store.close()
 

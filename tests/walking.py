@@ -61,12 +61,19 @@ class RuleEngine:
     give impossible numbers for one tile.
     """
 
-    def __init__(self, slots: int, lost_at: int | None = None, bad_tile: int | None = None) -> None:
+    def __init__(
+        self,
+        slots: int,
+        lost_at: int | None = None,
+        bad_tile: int | None = None,
+        bad_task: Task = Task.SCENE,
+    ) -> None:
         self.slots = slots
         self.submitted: list[tuple[Task, int]] = []
         self._waiting: deque[tuple[Task, Tile]] = deque()
         self._lost_at = lost_at
         self._bad_tile = bad_tile
+        self._bad_task = bad_task
         self._answers = 0
 
     def submit(self, task: Task, tile: Tile) -> None:
@@ -82,7 +89,7 @@ class RuleEngine:
         if self._answers == self._lost_at:
             raise EngineLostError("unplugged")
         task, tile = self._waiting.popleft()
-        if tile.index == self._bad_tile:
+        if tile.index == self._bad_tile and task is self._bad_task:
             raise EngineOutputError("not a number", tile.index)
         return Inference(task, tile.index, (_scores if task is Task.SCENE else _air)(tile), _NAME)
 

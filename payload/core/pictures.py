@@ -91,15 +91,16 @@ def _spans(size: int, pitch: int) -> NDArray[np.int64]:
     return np.diff(np.append(np.arange(0, size, pitch), size))
 
 
-def thumbnail(top: U8, classes: U8, surface: U16 | None, pitch_px: int) -> U8:
+def thumbnail(top: U8, classes: U8 | None, surface: U16 | None, pitch_px: int) -> U8:
     """A finished tile in small, uint8 (7, row, col): true colour, class, surface true colour.
 
     Args:
         top: `true_colour` of what was received, at the same pitch.
+        classes: None where no pixel has one.
     """
     out = np.full((7, *top.shape[1:]), _NO_SURFACE, dtype=np.uint8)
     out[:3] = top
-    out[3] = classes[::pitch_px, ::pitch_px]
+    out[3] = SceneClass.NO_DATA if classes is None else classes[::pitch_px, ::pitch_px]
     if surface is not None:
         out[4:] = true_colour(surface, pitch_px)
     return out

@@ -24,6 +24,14 @@ EVENTS = (
     Event(
         203, "tile_unclassified", _MEDIUM, 16, ("tile", "reason"), "No usable answer; the tile is left out."
     ),
+    Event(
+        204,
+        "tile_uncorrected",
+        _MEDIUM,
+        16,
+        ("tile", "reason"),
+        "No usable correction; its classes are kept.",
+    ),
     Event(301, "engine_lost", _HIGH, 8, ("reason",), "The device is gone; its tiles are not done."),
     Event(
         311,
