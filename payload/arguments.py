@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_contact(commands)
     _add_queue(commands)
     _add_fly(commands)
+    _add_dictionary(commands)
     return parser
 
 
@@ -124,6 +125,13 @@ def _add_fly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     summary = "the long-running service: commands and strips in, telemetry out, until SIGTERM"
     fly = commands.add_parser("fly", help=summary, description=summary[0].upper() + summary[1:] + ".")
     _add_config(fly)
+
+
+def _add_dictionary(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = "all telemetry and commands as XTCE, for the ground's own tools"
+    dictionary = commands.add_parser("dictionary", help=summary, description=summary[0].upper() + summary[1:])
+    _add_config(dictionary)
+    dictionary.add_argument("--xtce", type=Path, required=True, metavar="FILE", help="where it goes")
 
 
 def _command(

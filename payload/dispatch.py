@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from payload.errors import PayloadError
 
-_IN_FLIGHT = ("fly",)
+_IN_FLIGHT = ("fly", "dictionary")
 
 
 def main_of(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`payload fly`: builds the drivers and services, starts the loop."""
+"""`payload fly` and `payload dictionary`: builds the drivers and services, starts the loop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from payload import __version__
 from payload.config import NONE, Config, ServiceConfig, load_config, parse_address, read_text
+from payload.core import xtce
 from payload.core.guard import CommandGuard, parse_key
 from payload.core.packets import Request
 from payload.core.telecommands import Arguments, Command
@@ -27,6 +28,7 @@ from payload.drivers.strip_child import StripProcess, run_command
 from payload.drivers.surroundings import LinuxSurroundings
 from payload.drivers.telemetry_log import TelemetryLog
 from payload.drivers.watchdog import FileWatchdog, NoWatchdog
+from payload.errors import StoreError
 from payload.flight.calls import Now, Service
 from payload.flight.downlink import Downlink
 from payload.flight.functions import Functions, SelfTest
@@ -199,4 +201,15 @@ def _say(links: SocketLinks, service: ServiceConfig) -> None:
     sys.stderr.flush()
 
 
-COMMANDS = {"fly": fly}
+def dictionary(arguments: argparse.Namespace) -> None:
+    """`payload dictionary`: all telemetry and commands, for the ground's own tools."""
+    config = load_config(arguments.config)
+    document = xtce.dictionary(config.service.apid, __version__)
+    try:
+        arguments.xtce.write_bytes(document)
+    except OSError as error:
+        raise StoreError(f"{arguments.xtce}: cannot write the dictionary: {error.strerror}") from error
+    print(f"{arguments.xtce}: XTCE 1.2, APID {config.service.apid}, {len(document)} bytes")
+
+
+COMMANDS = {"fly": fly, "dictionary": dictionary}
