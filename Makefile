@@ -7,12 +7,13 @@ STRIP  ?= strips/example/strip.yaml
 CONFIG ?= firmware_configs/flatsat.yaml
 OUT    ?= build/run
 PYTEST_ARGS ?=
+BENCH  ?= hil_tests/benches/this_machine.yaml
 
 BIN := $(VENV)/bin
 BOOTSTRAP = PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check campaign bench interfaces clean
+.PHONY: help run test check campaign hil bench interfaces clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -33,6 +34,9 @@ check: $(VENV)/.has-check ## format, lint, types, import contracts
 
 campaign: $(VENV)/.has-test ## the slow tests: memory measured in real processes, kill -9 by the hundred
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+hil: $(VENV)/.has-test ## the tests that need a bench: BENCH=hil_tests/benches/flatsat.yaml
+	$(BIN)/python -m pytest hil_tests --bench $(BENCH) $(PYTEST_ARGS)
 
 bench: $(VENV)/.has-bench ## the speed table, against DTACSNet's networks; writes build/bench.json
 	$(BIN)/python -m tools.bench

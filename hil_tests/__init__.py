@@ -1,0 +1,1 @@
+"""Tests that need a bench: a board with Skysift on it, described in a file."""

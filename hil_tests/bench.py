@@ -1,0 +1,111 @@
+"""A bench file, and the board that it leads to.
+
+A bench promises *roles*; a test asks for the roles it needs. A role that the bench does not
+have skips the test and says so; a role that it promises and does not fill fails it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROLES: Mapping[str, frozenset[str]] = {
+    "board": frozenset({"shell", "folder", "payload", "config", "out"}),
+    "full_strip": frozenset({"path"}),
+    "vpu": frozenset({"device"}),
+    "vpu_power": frozenset({"off", "on"}),
+    "board_power": frozenset({"off", "on", "boot_s"}),
+}
+"""Every role with the keys it must have; README.md says what they mean."""
+
+
+class BenchError(Exception):
+    """The bench file cannot be used."""
+
+
+def read_bench(path: Path) -> dict[str, dict[str, Any]]:
+    """The roles of the bench file at ``path``.
+
+    Raises:
+        BenchError: unreadable, an unknown role, or a role with other keys than it must have.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise BenchError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(document, dict) or "board" not in document:
+        raise BenchError(f"{path}: a bench has at least the role board; see hil_tests/README.md")
+    for role, found in document.items():
+        if role not in ROLES:
+            raise BenchError(f"{path}: no role {role!r}; there are {', '.join(ROLES)}")
+        keys = set(found) if isinstance(found, dict) else set()
+        if keys != ROLES[role]:
+            raise BenchError(f"{path}: {role} must have the keys {', '.join(sorted(ROLES[role]))}")
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class FlightBoard:
+    """The board under test, reached through a shell: a local one, or ``ssh flatsat``."""
+
+    shell: str
+    folder: str
+    payload: str
+    config: str
+    out: str
+
+    def run(self, command: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """``command`` in the folder of the repository on the board."""
+        return subprocess.run(self._words(command), capture_output=True, text=True, timeout=timeout_s)
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """As `run`, without waiting for its end."""
+        return subprocess.Popen(
+            self._words(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def json(self, command: str, timeout_s: float = 3600.0) -> Any:
+        """What ``payload COMMAND --json`` printed; it must succeed."""
+        done = self.run(f"{self.payload} {command} --json", timeout_s)
+        assert done.returncode == 0, f"{command}: exit {done.returncode}: {done.stderr}"
+        return json.loads(done.stdout)
+
+    def imaging(self, strip: str, out: str) -> str:
+        """The command line, without the program, that processes ``strip``."""
+        return f"run {shlex.quote(strip)} --config {shlex.quote(self.config)} --out {shlex.quote(out)}"
+
+    def fresh_out(self, name: str) -> str:
+        """An empty folder on the board."""
+        out = f"{self.out}/{name}"
+        done = self.run(f"rm -rf {shlex.quote(out)} && mkdir -p {shlex.quote(out)}")
+        assert done.returncode == 0, done.stderr
+        return out
+
+    def wait_until_up(self, boot_s: float) -> None:
+        """The board answers again within ``boot_s``."""
+        end_s = time.monotonic() + boot_s
+        while time.monotonic() < end_s:
+            try:
+                if self.run("true", timeout_s=10).returncode == 0:
+                    return
+            except subprocess.TimeoutExpired:
+                continue
+            time.sleep(1)
+        raise AssertionError(f"the board did not answer within {boot_s:g} s of its power")
+
+    def _words(self, command: str) -> list[str]:
+        return [*shlex.split(self.shell), f"cd {shlex.quote(self.folder)} && {command}"]
+
+
+def switch(command: str) -> None:
+    """Run a command of the bench itself: a relay, a USB hub."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}: exit {done.returncode}: {done.stderr}"

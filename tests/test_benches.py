@@ -1,0 +1,34 @@
+"""Bench files: those that are shipped can be used, and a wrong one is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hil_tests.bench import BenchError, read_bench
+
+BENCHES = Path(__file__).resolve().parents[1] / "hil_tests" / "benches"
+BOARD = "board: {shell: sh -c, folder: ., payload: payload, config: c.yaml, out: o}\n"
+
+
+@pytest.mark.parametrize("path", sorted(BENCHES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_bench_can_be_used(path: Path) -> None:
+    assert "board" in read_bench(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("vpu: {device: myriad}\n", "at least the role board"),
+        (BOARD + "gpu: {device: x}\n", "no role 'gpu'"),
+        (BOARD + "vpu_power: {off: a}\n", "vpu_power must have the keys off, on"),
+        (BOARD + "vpu: 7\n", "vpu must have the keys device"),
+        ("[", "cannot be read"),
+    ],
+)
+def test_a_wrong_bench_is_refused_by_name(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "bench.yaml"
+    path.write_text(text)
+    with pytest.raises(BenchError, match=told):
+        read_bench(path)
