@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from payload.config import Config, load_config, with_number
+from payload.config import Config, load_config, read_text, with_number
+from payload.core.areas import AreaMap, parse_areas
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.manifest import (
     MANIFEST_MAX_BYTES,
@@ -86,6 +87,19 @@ def load_models(config: Config) -> tuple[dict[Task, Model], TileGrid]:
         for task, manifest in manifests.items()
     }
     return models, tiles
+
+
+def load_areas(config: Config) -> AreaMap:
+    """The areas of interest of the configuration.
+
+    Raises:
+        ConfigError: they cannot be read, or used.
+    """
+    interest = config.interest
+    if interest.areas == "none":
+        return AreaMap((), interest.elsewhere)
+    path = config.folder(interest.areas)
+    return parse_areas(read_text(path, "GeoJSON file"), str(path), interest.elsewhere)
 
 
 def plan_strip(

@@ -13,6 +13,7 @@ from pathlib import Path
 from payload.assembly import (
     Model,
     compiled_arithmetic,
+    load_areas,
     load_board,
     load_models,
     open_source,
@@ -145,16 +146,19 @@ def _walk(
     """The strip through the networks; what the walk held is free again when this returns."""
     strip = source.info
     model_sha256 = {task: model.manifest.sha256 for task, model in models.items()}
+    areas = load_areas(config)
     store.begin_strip(
         strip.strip_id,
-        fingerprint(strip, config, {task.value: sha256 for task, sha256 in model_sha256.items()}),
+        fingerprint(
+            strip, config, {task.value: sha256 for task, sha256 in model_sha256.items()}, areas.sha256
+        ),
     )
     queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
     networks = [_network(task, model) for task, model in models.items()]
     engine = OpenVinoEngine(networks, tiles, found.slots, config.engine.threads)
     del networks
     try:
-        maker = ProductMaker(strip, config, model_sha256)
+        maker = ProductMaker(strip, config, model_sha256, areas)
         walk = StripWalk(
             config,
             tiles,

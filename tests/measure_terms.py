@@ -14,6 +14,7 @@ from pathlib import Path
 import payload.__main__  # noqa: F401  # the interpreter term is what this brings in
 from payload.assembly import compiled_arithmetic, load_board, load_models, open_source
 from payload.commands import _network
+from payload.core.areas import AreaMap
 from payload.core.downlink import DownlinkQueue
 from payload.core.making import ProductMaker
 from payload.core.pictures import true_colour
@@ -78,7 +79,7 @@ def main() -> None:
         air = engine.collect(60)
         assert air is not None
     with term("products"):
-        maker = ProductMaker(source.info, config, dict.fromkeys(Task, "0" * 64))
+        maker = ProductMaker(source.info, config, dict.fromkeys(Task, "0" * 64), AreaMap((), 1.0))
         counts = {grid: scheduler.counts(tile, grid) for grid in Grid}
         small = true_colour(counts[Grid.R10M], config.products.quicklook_pitch_px)
         made = maker.scene_products(tile, stats, classes, small, counts)

@@ -12,6 +12,7 @@ import numpy as np
 from payload.assembly import compiled_arithmetic
 from payload.config import Config, load_config
 from payload.core import products
+from payload.core.areas import AreaMap
 from payload.core.downlink import DownlinkQueue
 from payload.core.making import ProductMaker
 from payload.core.surface import CELL_PX
@@ -136,7 +137,7 @@ def walk(
     store.begin_strip(source.info.strip_id, "the same")
     queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
     telemetry = Telemetry()
-    maker = ProductMaker(source.info, config, MODEL_SHA256)
+    maker = ProductMaker(source.info, config, MODEL_SHA256, AreaMap((), 1.0))
     walked = Walked(telemetry, store, queue)
     try:
         StripWalk(

@@ -32,6 +32,7 @@ _Bytes = Annotated[int, Range(1, 64 * _GIB, "bytes")]
 _Inner = Annotated[int, Range(48, 10992, "px", multiple=48)]
 _Folder = Annotated[str, Text("a folder, absolute or relative to this file", 4096)]
 _Address = Annotated[str, Text("an address and port as in 127.0.0.1:10025, or none", 80)]
+_Ratio = Annotated[float, Range(0.0, 1.0, "(ratio)")]
 _Worth = Annotated[float, Range(0.0, 1e9, "(no unit)")]
 
 
@@ -123,6 +124,30 @@ class ValueConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class InterestConfig:
+    """Which places and classes are worth more.
+
+    ``areas``: a GeoJSON file whose areas have weights; ``elsewhere``: the weight outside them.
+    The four classes: what a class map or quick-look is worth for showing them.
+    """
+
+    areas: Annotated[str, Text("a GeoJSON file, absolute or relative to this file, or none", 4096)]
+    elsewhere: Annotated[float, Range(0.0, 1000.0, "(weight)")]
+    clear: _Ratio
+    thick_cloud: _Ratio
+    thin_cloud: _Ratio
+    cloud_shadow: _Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class AgeingConfig:
+    """What waiting costs: after ``decay_s`` a product is worth 1/e, after ``deadline_s`` nothing."""
+
+    decay_s: Annotated[float, Range(60.0, 1e9, "s")]
+    deadline_s: Annotated[float, Range(60.0, 1e9, "s")]
+
+
+@dataclass(frozen=True, slots=True)
 class QueueConfig:
     """How much may wait for the ground."""
 
@@ -165,6 +190,8 @@ class Config:
     products: ProductsConfig
     judge: JudgeConfig
     value: ValueConfig
+    interest: InterestConfig
+    ageing: AgeingConfig
     queue: QueueConfig
     service: ServiceConfig
     source: str = field(metadata=NOT_A_KEY)

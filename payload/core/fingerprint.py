@@ -2,7 +2,7 @@
 
 Rules:
 1. All that decides what the products of a strip are counts: strip, tiling, products, judge,
-   value, models.
+   value, interest, models.
 2. What only decides how they are made does not: budget, slots, threads, queue, scratch.
 """
 
@@ -19,7 +19,9 @@ from payload.config import Config
 from payload.types import StripInfo
 
 
-def fingerprint(strip: StripInfo, config: Config, model_sha256: Mapping[str, str]) -> str:
+def fingerprint(
+    strip: StripInfo, config: Config, model_sha256: Mapping[str, str], areas_sha256: str = ""
+) -> str:
     """64 hexadecimal digits: equal exactly if the products would be equal."""
     facts = {
         "strip": asdict(strip),
@@ -27,6 +29,7 @@ def fingerprint(strip: StripInfo, config: Config, model_sha256: Mapping[str, str
         "products": asdict(config.products),
         "judge": asdict(config.judge),
         "value": asdict(config.value),
+        "interest": {**asdict(config.interest), "areas": areas_sha256},
         "models": dict(model_sha256),
     }
     return hashlib.sha256(json.dumps(_plain(facts), sort_keys=True).encode()).hexdigest()

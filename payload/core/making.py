@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from payload.config import Config
 from payload.core import products, value
+from payload.core.areas import AreaMap
 from payload.core.products.container import MODEL_HEX_DIGITS
 from payload.types import (
     F32,
@@ -27,12 +28,18 @@ from payload.types import (
 )
 
 _NS_PER_S = 1_000_000_000
+_TILES_REMEMBERED = 16
+"""Twice as many as can be in flight."""
 
 
 class ProductMaker:
     """Makes the products of the tiles of one strip."""
 
-    def __init__(self, strip: StripInfo, config: Config, model_sha256: Mapping[Task, str]) -> None:
+    def __init__(
+        self, strip: StripInfo, config: Config, model_sha256: Mapping[Task, str], areas: AreaMap
+    ) -> None:
+        self._areas = areas.placed(strip.georeference)
+        self._area_weights: dict[int, float] = {}
         self._strip = strip
         self._origin = products.origin_of(strip)
         self._config = config
@@ -49,6 +56,8 @@ class ProductMaker:
             quicklook: true colour, uint8 (3, row, col), at the configuration's pitch.
             counts: per grid, uint16 (band, row, col) of the inner.
         """
+        self._area_weights[tile.index] = self._areas.weight(tile.inner, classes)
+        self._area_weights.pop(tile.index - _TILES_REMEMBERED, None)
         label = self._label(tile, Task.SCENE)
         pitch_px = self._config.products.quicklook_pitch_px
         bodies = [
@@ -79,7 +88,14 @@ class ProductMaker:
         return products.ProductLabel(self._origin, tile.index, tile.inner, model)
 
     def _product(self, tile: Tile, stats: SceneStats, kind: ProductKind, body: bytes) -> Product:
-        worth, reason = value.product_value(kind, stats, self._config.value, self._tile_px)
+        worth, reason = value.product_value(
+            kind,
+            stats,
+            self._config.value,
+            self._tile_px,
+            self._config.interest,
+            self._area_weights[tile.index],
+        )
         sensed_ns = int(tile.inner.row * self._strip.line_period_s * _NS_PER_S)
         return Product(
             products.product_id(self._strip.strip_id, tile.index, kind),

@@ -8,31 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.config import JudgeConfig, ValueConfig
+from payload.config import InterestConfig, JudgeConfig, ValueConfig
 from payload.core.value import product_value, wants_surface
 from payload.types import ProductKind, SceneStats
 
 WEIGHTS = ValueConfig(10.0, 11.0, 20.0, 100.0, 60.0, 12.0, 30.0)
 TILE_PX = 1000
+ALL_ALIKE = InterestConfig("none", 1.0, 1.0, 1.0, 1.0, 1.0)
 FULL = SceneStats(TILE_PX, 0, 1.0, 0.0, 0.0, 0.0, 1.0)
 JUDGE = JudgeConfig(min_clear_ratio=0.02)
 
 SURFACES = (ProductKind.SURFACE_10M, ProductKind.SURFACE_20M, ProductKind.SURFACE_60M)
 ratios = st.floats(0, 1)
+shares = st.lists(st.floats(0.001, 1), min_size=4, max_size=4).map(
+    lambda parts: [part / sum(parts) for part in parts]
+)
 stats = st.builds(
-    SceneStats,
-    valid_px=st.integers(0, TILE_PX),
-    no_data_px=st.integers(0, TILE_PX),
-    clear_ratio=ratios,
-    thick_cloud_ratio=ratios,
-    thin_cloud_ratio=ratios,
-    cloud_shadow_ratio=ratios,
-    mean_confidence_ratio=ratios,
+    lambda valid, no_data, parts, sure: SceneStats(valid, no_data, *parts, sure),
+    st.integers(0, TILE_PX),
+    st.integers(0, TILE_PX),
+    shares,
+    ratios,
 )
 
 
-def value(kind: ProductKind, of: SceneStats) -> float:
-    return product_value(kind, of, WEIGHTS, TILE_PX)[0]
+def value(
+    kind: ProductKind, of: SceneStats, interest: InterestConfig = ALL_ALIKE, area_weight: float = 1.0
+) -> float:
+    return product_value(kind, of, WEIGHTS, TILE_PX, interest, area_weight)[0]
 
 
 def test_a_tile_gets_a_surface_product_if_enough_of_its_valid_pixels_are_clear() -> None:
@@ -64,7 +67,7 @@ def test_statistics_are_always_worth_their_full_weight(of: SceneStats) -> None:
 @given(stats)
 def test_a_quicklook_and_a_raw_tile_are_worth_their_weight_by_what_is_valid(of: SceneStats) -> None:
     share = of.valid_px / TILE_PX
-    assert value(ProductKind.QUICKLOOK, of) == WEIGHTS.quicklook * share
+    assert value(ProductKind.QUICKLOOK, of) == pytest.approx(WEIGHTS.quicklook * share)
     assert value(ProductKind.RAW, of) == WEIGHTS.raw * share
 
 
@@ -84,14 +87,43 @@ def test_more_clear_or_surer_is_never_worth_less(
     assert value(kind, better) >= value(kind, of)
 
 
+interests = st.builds(InterestConfig, st.just("none"), st.just(1.0), ratios, ratios, ratios, ratios)
+
+
+@given(stats, interests)
+def test_a_class_map_and_a_quick_look_are_worth_what_the_classes_in_them_are(
+    of: SceneStats, interest: InterestConfig
+) -> None:
+    share = (
+        of.clear_ratio * interest.clear
+        + of.thick_cloud_ratio * interest.thick_cloud
+        + of.thin_cloud_ratio * interest.thin_cloud
+        + of.cloud_shadow_ratio * interest.cloud_shadow
+    )
+    for kind in (ProductKind.CLASSES, ProductKind.QUICKLOOK):
+        assert value(kind, of, interest) == pytest.approx(value(kind, of) * share, abs=1e-9)
+    for kind in (*SURFACES, ProductKind.RAW, ProductKind.STATISTICS):
+        assert value(kind, of, interest) == value(kind, of)
+
+
+@given(stats, st.floats(0, 50), st.sampled_from(list(ProductKind)))
+def test_all_but_statistics_are_worth_the_weight_of_their_area(
+    of: SceneStats, weight: float, kind: ProductKind
+) -> None:
+    factor = 1.0 if kind is ProductKind.STATISTICS else weight
+    assert value(kind, of, area_weight=weight) == pytest.approx(factor * value(kind, of))
+
+
 @given(stats, st.sampled_from(list(ProductKind)))
-def test_no_value_is_above_its_weight_or_below_0(of: SceneStats, kind: ProductKind) -> None:
+def test_no_value_is_above_its_weight_times_the_areas_or_below_0(of: SceneStats, kind: ProductKind) -> None:
     assert 0 <= value(kind, of) <= getattr(WEIGHTS, kind.value)
+    assert value(kind, of, area_weight=2.5) <= 2.5 * getattr(WEIGHTS, kind.value)
 
 
 def test_the_reason_shows_the_whole_sum() -> None:
     of = SceneStats(500, 500, 0.8, 0.2, 0.0, 0.0, 0.9)
-    worth, reason = product_value(ProductKind.SURFACE_10M, of, WEIGHTS, TILE_PX)
-    assert worth == pytest.approx(36.0)
-    assert reason == "surface_10m: valid 0.500 x clear 0.800 x sure 0.900 x weight 100 = 36"
-    assert product_value(ProductKind.STATISTICS, of, WEIGHTS, TILE_PX) == (10.0, "statistics: always 10")
+    worth, reason = product_value(ProductKind.SURFACE_10M, of, WEIGHTS, TILE_PX, ALL_ALIKE, 1.5)
+    assert worth == pytest.approx(54.0)
+    assert reason == "surface_10m: valid 0.500 x clear 0.800 x sure 0.900 x area 1.500 x weight 100 = 54"
+    always = product_value(ProductKind.STATISTICS, of, WEIGHTS, TILE_PX, ALL_ALIKE, 1.5)
+    assert always == (10.0, "statistics: always 10")

@@ -1,0 +1,127 @@
+"""Rules of `payload.core.pass_plan`; how close to its bounds: tests/tools/test_downlink.py."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.config import AgeingConfig
+from payload.core.pass_plan import LAYER_OF_KIND, LUMP_RATIO, aged, fitting, plan_pass
+from payload.types import ProductKind, QueueEntry
+
+AGEING = AgeingConfig(decay_s=1000.0, deadline_s=5000.0)
+NS_PER_S = 1_000_000_000
+
+
+def entry(
+    entry_id: int,
+    size_bytes: int = 100,
+    value: float = 1.0,
+    tile: int | None = None,
+    kind: ProductKind = ProductKind.CLASSES,
+    made_ns: int = 0,
+) -> QueueEntry:
+    name = f"S.{entry_id if tile is None else tile:05d}.{kind.value}"
+    return QueueEntry(entry_id, name, kind, size_bytes, value, made_ns, "why")
+
+
+waitings = st.lists(
+    st.tuples(
+        st.integers(1, 50),
+        st.sampled_from([0.0, 1.0, 2.0, 7.0]),
+        st.integers(0, 3),
+        st.sampled_from(list(ProductKind)),
+        st.integers(0, 2),
+    ),
+    max_size=14,
+    unique_by=lambda row: (row[2], row[3]),
+).map(lambda rows: [entry(number, *row) for number, row in enumerate(rows)])
+
+
+def test_a_product_fades_with_age_and_past_its_deadline_is_worth_nothing() -> None:
+    young = entry(1, value=8.0, made_ns=10 * NS_PER_S)
+    assert aged(young, 10 * NS_PER_S, AGEING).value == 8.0
+    assert aged(young, 1010 * NS_PER_S, AGEING).value == pytest.approx(8.0 / math.e)
+    assert aged(young, 5011 * NS_PER_S, AGEING).value == 0.0
+    assert aged(young, 0, AGEING).value == 8.0  # the clock runs backwards: not older than new
+
+
+@given(waitings, st.integers(1, 400))
+def test_all_that_waits_is_in_the_order_once(waiting: list[QueueEntry], capacity: int) -> None:
+    assert sorted(plan_pass(waiting, capacity), key=lambda e: e.entry_id) == waiting
+
+
+@given(waitings, st.integers(1, 400), st.randoms(use_true_random=False))
+def test_a_replay_gives_the_same_order(waiting: list[QueueEntry], capacity: int, shuffle: object) -> None:
+    other = list(waiting)
+    shuffle.shuffle(other)  # type: ignore[attr-defined]
+    assert plan_pass(other, capacity) == plan_pass(waiting, capacity)
+
+
+@given(waitings, st.integers(1, 400))
+def test_of_one_tile_the_first_look_goes_before_the_detail(waiting: list[QueueEntry], capacity: int) -> None:
+    seen: dict[str, int] = {}
+    for one in plan_pass(waiting, capacity):
+        tile, layer = one.product_id.rpartition(".")[0], LAYER_OF_KIND[one.kind]
+        assert layer >= seen.get(tile, 0)
+        seen[tile] = layer
+
+
+def test_a_dear_detail_pulls_its_cheap_first_look_forward() -> None:
+    look = entry(1, 100, 1.0, tile=1, kind=ProductKind.QUICKLOOK)
+    detail = entry(2, 100, 9.0, tile=1, kind=ProductKind.SURFACE_10M)
+    between = entry(3, 100, 4.0, tile=2)
+    dearer = entry(4, 100, 6.0, tile=3)
+    order = plan_pass([between, detail, look, dearer], 10_000)
+    assert [e.entry_id for e in order] == [4, 1, 2, 3]  # 6, then (1 + 9) / 2, then 4
+
+
+def test_the_order_is_value_per_byte_then_oldest_then_lowest_id() -> None:
+    waiting = [entry(1, 100, 1.0, made_ns=5), entry(2, 10, 1.0), entry(3, 100, 1.0), entry(4, 200, 2.0)]
+    assert [e.entry_id for e in plan_pass(waiting, 10_000)] == [2, 3, 4, 1]
+
+
+def best_by_trying(waiting: list[QueueEntry], capacity: int) -> float:
+    return max(
+        sum(e.value for e in some)
+        for count in range(len(waiting) + 1)
+        for some in combinations(waiting, count)
+        if sum(e.size_bytes for e in some) <= capacity
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(200, 6000), st.integers(1, 100)), min_size=1, max_size=9),
+    st.integers(4000, 9000),
+)
+@settings(deadline=None)
+def test_large_products_are_chosen_as_a_knapsack(rows: list[tuple[int, int]], capacity: int) -> None:
+    waiting = [entry(number, size, float(value)) for number, (size, value) in enumerate(rows)]
+    sent = fitting(plan_pass(waiting, capacity), capacity)
+    # Sizes are rounded up to buckets: as good as the best of a pass shorter by one each.
+    best = best_by_trying(waiting, capacity - len(waiting) * math.ceil(capacity / 4000))
+    assert sum(e.value for e in sent) >= best - 1e-9
+
+
+def test_small_products_fill_what_the_large_ones_leave() -> None:
+    large = [entry(n, 4000, 40.0) for n in range(3)]
+    small = [entry(10 + n, 100, 1.0 + n / 1000) for n in range(40)]
+    sent = fitting(plan_pass(large + small, 9000), 9000)
+    assert sum(e.size_bytes for e in sent) == 9000
+    assert sum(e.entry_id < 10 for e in sent) == 2
+    assert 100 < LUMP_RATIO * 9000 < 4000
+
+
+@given(waitings, st.integers(1, 400))
+def test_no_byte_stays_idle_while_what_would_fit_waits(waiting: list[QueueEntry], capacity: int) -> None:
+    order = plan_pass(waiting, capacity)
+    sent = fitting(order, capacity)
+    left = capacity - sum(e.size_bytes for e in sent)
+    assert left >= 0
+    assert fitting([e for e in order if e not in sent], left) == [] or any(
+        LAYER_OF_KIND[e.kind] for e in order
+    )
