@@ -21,8 +21,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "board": frozenset({"shell", "folder", "payload", "config", "out"}),
     "full_strip": frozenset({"path"}),
     "vpu": frozenset({"device"}),
-    "vpu_power": frozenset({"off", "on"}),
-    "board_power": frozenset({"off", "on", "boot_s"}),
+    "vpu_power": frozenset({"cut", "restore"}),
+    "board_power": frozenset({"cut", "restore", "boot_s"}),
 }
 """Every role with the keys it must have; README.md says what they mean."""
 

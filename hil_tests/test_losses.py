@@ -45,10 +45,10 @@ def test_a_vpu_that_is_pulled_costs_no_tile(
     running = board.start(f"{board.payload} {board.imaging(full_strip, out)} --json")
     try:
         wait_for_tiles(board, out, 12)
-        switch(vpu_power["off"])
+        switch(vpu_power["cut"])
         printed, told = running.communicate(timeout=3600)
     finally:
-        switch(vpu_power["on"])
+        switch(vpu_power["restore"])
         running.kill()
     assert running.returncode == 0, told
     report = json.loads(printed)
@@ -66,11 +66,11 @@ def test_a_power_cut_loses_no_tile_and_doubles_none(
     try:
         wait_for_tiles(board, cut, 12)
     finally:
-        switch(board_power["off"])
+        switch(board_power["cut"])
         running.kill()
         running.wait()
     before = time.monotonic()
-    switch(board_power["on"])
+    switch(board_power["restore"])
     board.wait_until_up(board_power["boot_s"] - (time.monotonic() - before))
     kept = queued(board, cut)
     assert kept, "what was queued before the cut is gone"

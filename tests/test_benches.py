@@ -22,7 +22,7 @@ def test_every_shipped_bench_can_be_used(path: Path) -> None:
     [
         ("vpu: {device: myriad}\n", "at least the role board"),
         (BOARD + "gpu: {device: x}\n", "no role 'gpu'"),
-        (BOARD + "vpu_power: {off: a}\n", "vpu_power must have the keys off, on"),
+        (BOARD + "vpu_power: {cut: a}\n", "vpu_power must have the keys cut, restore"),
         (BOARD + "vpu: 7\n", "vpu must have the keys device"),
         ("[", "cannot be read"),
     ],
