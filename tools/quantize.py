@@ -18,9 +18,9 @@ from payload.types import Grid, Task
 from tools import material
 from tools.networks import checkpoint, export, footprint, model_folder, scores
 from tools.networks.card import write_card
-from tools.networks.folds import FOLDS, fold_of_place, inside
+from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside
 from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID, Runner
-from tools.networks.scene_evaluation import fold_folder, score_patches
+from tools.networks.scene_evaluation import score_patches
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.surface_evaluation import beside_sen2cor, real_pairs
 from tools.networks.surface_network import CELL_PX, SurfaceNetwork

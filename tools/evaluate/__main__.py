@@ -18,9 +18,9 @@ from tools.evaluate.rivals import make_rivals
 from tools.evaluate.scene_run import OURS, Judge, SceneRun, classify_all, score_all
 from tools.evaluate.surface_run import means_over_pairs, score_pairs, score_truths
 from tools.material import place_of
+from tools.networks.folds import fold_folder
 from tools.networks.model_folder import FOLDER_OF_TASK
 from tools.networks.runtime import Runner
-from tools.networks.scene_evaluation import fold_folder
 
 MODELS = Path("models")
 SCENE_MODEL = MODELS / FOLDER_OF_TASK[Task.SCENE]

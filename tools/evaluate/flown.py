@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.core import radiometry, scene, surface
+from payload.core.arithmetic import NumpyArithmetic
 from payload.types import (
     COUNTS_OFFSET,
     COUNTS_PER_REFLECTANCE,
@@ -54,6 +55,10 @@ class Model:
     folder: Path
     manifest: dict[str, Any]
     answer: Answer
+
+
+_ARITHMETIC = NumpyArithmetic()
+"""Codes as flown, to the bit; surface counts within one of those of the compiled formulas."""
 
 
 def open_model(folder: Path) -> Model:
@@ -96,7 +101,6 @@ def tiles_over(rows: int, cols: int) -> Iterator[tuple[Window, TileGrid]]:
 
 def window_codes(counts: Counts, inner: Window, tiles: TileGrid) -> dict[Grid, U8]:
     """Codes of the window around ``inner``; what lies outside the image is no data."""
-    table = radiometry.code_table()
     window: dict[Grid, U8] = {}
     for grid, plane in counts.items():
         pitch = int(grid)
@@ -110,7 +114,7 @@ def window_codes(counts: Counts, inner: Window, tiles: TileGrid) -> dict[Grid, U
             :, rows.start - first_row : rows.stop - first_row, cols.start - first_col : cols.stop - first_col
         ] = plane[:, rows, cols]
         codes = np.empty(shape, np.uint8)
-        radiometry.encode(cut, table, codes)
+        _ARITHMETIC.encode(cut, codes)
         window[grid] = codes
     return window
 
@@ -162,7 +166,9 @@ def correct(counts: Counts, answer: Answer) -> Surface:
         atmosphere = said.reshape(QUANTITIES, -1, *said.shape[1:])
         own = _inner_counts(counts, inner)
         for grid in found:
-            kept = surface.surface_counts(np.ascontiguousarray(own[grid]), atmosphere, grid, tiles)
+            kept = surface.surface_counts(
+                np.ascontiguousarray(own[grid]), atmosphere, grid, tiles, _ARITHMETIC
+            )
             value = (kept.astype(np.float32) - COUNTS_OFFSET) / np.float32(COUNTS_PER_REFLECTANCE)
             value[kept == 0] = 0
             place = (

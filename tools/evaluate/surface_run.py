@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from payload.core.surface import CELL_PX
 from payload.types import F32, SURFACE_BANDS_OF_GRID, U8, Band, Grid
 from tools.evaluate import flown
 from tools.evaluate import surface_metrics as metrics
 from tools.evaluate.folders import L2A_BANDS, Entry, FolderError, read_stack
 from tools.evaluate.pixel_rivals import PixelRivals
 from tools.material import FILE_BANDS, Grids, native_grids
-from tools.networks.surface_network import CELL_PX
 
 OURS = "Skysift INT8"
 LEAST_CLEAR_SHARE = 0.02

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from tools.material import Patch
 
@@ -20,6 +21,11 @@ def fold_of_place(patches: Sequence[Patch], folds: int = FOLDS) -> dict[str, int
         chosen[place] = fold
         filled[fold] += count
     return chosen
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Where the network that has not seen ``fold`` is kept."""
+    return folder / "folds" / str(fold)
 
 
 def outside(patches: Sequence[Patch], folds: dict[str, int], fold: int) -> list[Patch]:

@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 from payload.types import U8, Grid, Task
 from tools.material import Patch, clear_patches, labelled_patches, window_codes
 from tools.networks import checkpoint, scores, threshold_rule
-from tools.networks.folds import FOLDS, fold_of_place, inside, outside
+from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
 from tools.networks.scene_samples import Grounds, SceneRecipe
 from tools.networks.scene_training import PHASE_PX, classify, train_scene
 
 Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
 """From the codes of a window to class scores (4, rows, cols)."""
-
-
-def fold_folder(folder: Path, fold: int) -> Path:
-    return folder / "folds" / str(fold)
 
 
 def train_one(shared: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
