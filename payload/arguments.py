@@ -32,6 +32,7 @@ exit codes
   2  command line or configuration      6  a model is not what its manifest says
   3  the memory plan does not fit       7  the contact broke off
   4  the strip cannot be read           8  the engine was lost
+                                       16  an update was refused; the old model runs on
 
 A run that ended early, by whatever cause, goes on where it stopped when the same command is
 given again: finished tiles are never done twice.
@@ -54,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_queue(commands)
     _add_fly(commands)
     _add_dictionary(commands)
+    _add_install(commands)
+    _add_models(commands)
     return parser
 
 
@@ -132,6 +135,24 @@ def _add_dictionary(commands: argparse._SubParsersAction[argparse.ArgumentParser
     dictionary = commands.add_parser("dictionary", help=summary, description=summary[0].upper() + summary[1:])
     _add_config(dictionary)
     dictionary.add_argument("--xtce", type=Path, required=True, metavar="FILE", help="where it goes")
+
+
+def _add_install(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    install = _command(
+        commands, "install", "verify new weights, a delta or a root file, and put it in force; else nothing"
+    )
+    install.add_argument("package", type=Path, metavar="FILE", help="what python -m tools.package made")
+    _add_config(install)
+    install.add_argument("--echo", action="store_true", help="mirror the events to standard error")
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = _command(commands, "models", "slots, versions, states and hashes of the models, and trials")
+    _add_config(models)
+    models.add_argument("--scrub", action="store_true", help="first check every package and mend its copies")
+    models.add_argument(
+        "--revert", choices=("scene", "surface"), help="first give up the model on trial of this task"
+    )
 
 
 def _command(

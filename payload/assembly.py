@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from payload.config import Config, load_config, read_text, with_number
 from payload.core.areas import AreaMap, parse_areas
 from payload.core.arithmetic import NumpyArithmetic
+from payload.core.fingerprint import fingerprint
 from payload.core.manifest import (
-    MANIFEST_MAX_BYTES,
     Artifact,
     ModelManifest,
-    check_artifact,
     check_model_fits,
-    parse_manifest,
 )
 from payload.core.memory import EngineLoad, plan_memory
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE, code_table
 from payload.core.settings import SETTINGS
 from payload.core.surface import CELL_PX
+from payload.core.telemetry import Telemetry
 from payload.drivers.arithmetic_openvino import OpenVinoArithmetic
-from payload.drivers.model_folder import read_files, read_manifest
+from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.strips import open_strip
 from payload.errors import ConfigError
 from payload.logbook import make_folder
 from payload.ports import Arithmetic, StripSource
-from payload.types import Grid, MemoryPlan, Task, TileGrid
+from payload.types import Grid, MemoryPlan, StripInfo, Task, TileGrid
+from payload.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that fits the configuration; its artifact files are not read yet."""
+    """A model that fits the configuration; its artifact files are not read yet.
+
+    ``verified_files()`` gives them, each of the size and hash that the manifest says, or raises
+    TrustError.
+    """
 
     manifest: ModelManifest
     artifact: Artifact
-    folder: Path
-
-    def verified_files(self) -> dict[str, bytes]:
-        """The artifact's files, each of the size and hash that the manifest says.
-
-        Raises:
-            TrustError: they are not.
-        """
-        sizes = {file.path: file.size_bytes for file in self.artifact.files}
-        files = read_files(self.folder, sizes)
-        check_artifact(self.artifact, files)
-        return files
+    verified_files: Callable[[], dict[str, bytes]]
 
 
 def load_board(path: Path, budget_bytes: int | None, changed: Iterable[tuple[str, float]] = ()) -> Config:
@@ -66,26 +60,23 @@ def load_board(path: Path, budget_bytes: int | None, changed: Iterable[tuple[str
     return replace(config, memory=replace(config.memory, budget_bytes=budget_bytes))
 
 
-def load_models(config: Config) -> tuple[dict[Task, Model], TileGrid]:
-    """The models of the configuration, and the tiles they make: the halo is the widest field.
+def load_models(config: Config, updates: Updates | None = None) -> tuple[dict[Task, Model], TileGrid]:
+    """The active models, and the tiles they make: the halo is the widest of the factory's fields.
+
+    Args:
+        updates: the slots, where they are open already.
 
     Raises:
         TrustError: a manifest cannot be read or is not one.
         ConfigError: a model does not fit the configuration.
     """
-    folders = {
-        Task.SCENE: config.folder(config.models.scene),
-        Task.SURFACE: config.folder(config.models.surface),
-    }
-    manifests = {
-        task: parse_manifest(read_manifest(folder, MANIFEST_MAX_BYTES)) for task, folder in folders.items()
-    }
-    halo_px = max(manifest.halo_px for manifest in manifests.values())
-    tiles = TileGrid(config.tiles.inner_rows_px, config.tiles.inner_columns_px, halo_px)
-    models = {
-        task: Model(manifest, check_model_fits(manifest, task, tiles, config.engine.target), folders[task])
-        for task, manifest in manifests.items()
-    }
+    updates = updates or Updates(config, Telemetry())
+    tiles = updates.tiles()
+    models = {}
+    for task in Task:
+        manifest = updates.manifest(task)
+        artifact = check_model_fits(manifest, task, tiles, config.engine.target)
+        models[task] = Model(manifest, artifact, partial(updates.verified_files, task, artifact))
     return models, tiles
 
 
@@ -136,3 +127,26 @@ def open_source(path: str, config: Config) -> StripSource:
     scratch = config.folder(config.strip.scratch)
     make_folder(scratch)
     return open_strip(Path(path), scratch)
+
+
+def begin_strip(
+    store: SqliteProductStore,
+    strip: StripInfo,
+    config: Config,
+    model_sha256: Mapping[Task, str],
+    areas: AreaMap,
+    updates: Updates,
+    telemetry: Telemetry,
+) -> None:
+    """The strip's tiles may follow; those that an earlier model has made stay.
+
+    Raises:
+        StoreError: the strip was begun with another configuration, or a model that nobody knows.
+    """
+
+    def mark(models: Mapping[Task, str]) -> str:
+        names = {task.value: sha256 for task, sha256 in models.items()}
+        return fingerprint(strip, config, names, areas.sha256)
+
+    if store.begin_strip(strip.strip_id, mark(model_sha256), set(map(mark, updates.known_models()))):
+        telemetry.event("strip_model_changed", strip_id=strip.strip_id)

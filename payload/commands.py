@@ -12,6 +12,7 @@ from pathlib import Path
 
 from payload.assembly import (
     Model,
+    begin_strip,
     compiled_arithmetic,
     load_areas,
     load_board,
@@ -22,7 +23,6 @@ from payload.assembly import (
 from payload.config import Config
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
-from payload.core.fingerprint import fingerprint
 from payload.core.making import ProductMaker
 from payload.core.pictures import compose, picture_pitch_px
 from payload.core.tiling import Tiling
@@ -37,10 +37,12 @@ from payload.drivers.strip_child import TelemetryPipe, die_with_parent
 from payload.errors import LinkError, StoreError
 from payload.imaging import Progress, StripWalk
 from payload.logbook import Log, make_folder, opened_log
-from payload.ports import StripSource
+from payload.ports import Engine, StripSource
 from payload.report import strip_report, totals_of
 from payload.terminal import ProgressLine, table
+from payload.trial import TrialEngine
 from payload.types import Contact, MemoryPlan, QueueEntry, Task, TileGrid
+from payload.updates import Updates
 
 QUEUE_FILE = "queue.sqlite"
 LOG_FILE = "telemetry.jsonl"
@@ -92,7 +94,9 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     began_s = time.monotonic()
     board = LinuxBoard(look_again_s=0.2)
     config = load_board(arguments.config, arguments.budget_bytes, arguments.set)
-    models, tiles = load_models(config)
+    updates = Updates(config, log.telemetry)
+    updates.start()
+    models, tiles = load_models(config, updates)
     source = open_source(arguments.strip, config)
     try:
         found = plan_strip(config, source, models, tiles)
@@ -100,7 +104,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
         log.telemetry.set("budget_bytes", found.budget_bytes)
         store = SqliteProductStore(arguments.queue or arguments.out / QUEUE_FILE, roles=(Role.MAKER,))
         try:
-            _walk(config, models, tiles, found, source, store, log, board)
+            _walk(config, updates, models, tiles, found, source, store, log, board)
             strip = source.info
             write_png(
                 arguments.out / PICTURE_FILE,
@@ -135,6 +139,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
 
 def _walk(
     config: Config,
+    updates: Updates,
     models: Mapping[Task, Model],
     tiles: TileGrid,
     found: MemoryPlan,
@@ -145,18 +150,18 @@ def _walk(
 ) -> None:
     """The strip through the networks; what the walk held is free again when this returns."""
     strip = source.info
-    model_sha256 = {task: model.manifest.sha256 for task, model in models.items()}
     areas = load_areas(config)
-    store.begin_strip(
-        strip.strip_id,
-        fingerprint(
-            strip, config, {task.value: sha256 for task, sha256 in model_sha256.items()}, areas.sha256
-        ),
-    )
+    model_sha256: dict[Task, str] = {}
+
+    def engine_of(models: Mapping[Task, Model]) -> Engine:
+        """The engine of these models; the strip's products are theirs from now on."""
+        model_sha256.update({task: model.manifest.sha256 for task, model in models.items()})
+        begin_strip(store, strip, config, model_sha256, areas, updates, log.telemetry)
+        networks = [_network(task, model) for task, model in models.items()]
+        return OpenVinoEngine(networks, tiles, found.slots, config.engine.threads)
+
     queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
-    networks = [_network(task, model) for task, model in models.items()]
-    engine = OpenVinoEngine(networks, tiles, found.slots, config.engine.threads)
-    del networks
+    engine = TrialEngine(engine_of(models), updates.slots, lambda: engine_of(load_models(config, updates)[0]))
     try:
         maker = ProductMaker(strip, config, model_sha256, areas)
         walk = StripWalk(

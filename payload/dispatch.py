@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from payload.errors import PayloadError
 
 _IN_FLIGHT = ("fly", "dictionary")
+_OF_MODELS = ("install", "models")
 
 
 def main_of(arguments: argparse.Namespace) -> int:
@@ -27,6 +28,10 @@ def _commands(name: str) -> Mapping[str, Callable[[argparse.Namespace], None]]:
         from payload.flying import COMMANDS
 
         return COMMANDS
+    if name in _OF_MODELS:
+        from payload.model_commands import COMMANDS as OF_MODELS
+
+        return OF_MODELS
     from payload.commands import COMMANDS as OTHERS
 
     return OTHERS

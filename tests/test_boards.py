@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from payload.assembly import Model, load_models, plan_strip
+from payload.assembly import load_models, plan_strip
 from payload.config import load_config
-from payload.core.manifest import check_model_fits, parse_manifest
+from payload.core.manifest import check_artifact, check_model_fits, parse_manifest
+from payload.drivers.model_folder import read_files
 from payload.errors import BudgetError, ConfigError
 from payload.types import Task
 from tests.core.strip_in_memory import ArraySource, strip_info
@@ -54,7 +55,8 @@ def test_every_model_fits_every_board_for_its_own_task_and_for_no_other(board: P
     manifest = parse_manifest((folder / "manifest.json").read_bytes())
     _, tiles = load_models(config)
     artifact = check_model_fits(manifest, manifest.task, tiles, config.engine.target)
-    Model(manifest, artifact, folder).verified_files()
+    sizes = {file.path: file.size_bytes for file in artifact.files}
+    check_artifact(artifact, read_files(folder, sizes))
     other = next(task for task in Task if task is not manifest.task)
     with pytest.raises(ConfigError):
         check_model_fits(manifest, other, tiles, config.engine.target)

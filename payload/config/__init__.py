@@ -178,6 +178,24 @@ class ServiceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdatesConfig:
+    """New weights from the ground: where they go, who is believed, when they are confirmed.
+
+    ``trial_tiles`` good tiles confirm a model; more than ``trial_faults`` bad ones, or more than
+    ``trial_boots`` starts without a good one, end its trial.
+    """
+
+    slots: _Folder
+    root: Annotated[str, Text("a file, absolute or relative to this file", 4096)]
+    package_max_bytes: Annotated[int, Range(65536, 256 << 20, "bytes")]
+    known_answer_timeout_s: Annotated[float, Range(0.1, 3600.0, "s")]
+    trial_tiles: Annotated[int, Range(1, 10_000, "tiles")]
+    trial_faults: Annotated[int, Range(0, 10_000, "tiles")]
+    trial_boots: Annotated[int, Range(1, 100, "starts")]
+    scrub_period_s: Annotated[float, Range(1.0, 86400.0, "s")]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One board's configuration; ``source`` is the path of the file it came from."""
 
@@ -194,6 +212,7 @@ class Config:
     ageing: AgeingConfig
     queue: QueueConfig
     service: ServiceConfig
+    updates: UpdatesConfig
     source: str = field(metadata=NOT_A_KEY)
 
     def folder(self, configured: str) -> Path:

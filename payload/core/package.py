@@ -76,11 +76,12 @@ class Allowance:
 class PackageManifest:
     """A package's document.
 
-    ``model.sha256`` is that of the canonical model document, so the same weights have the
-    same name in every package.
+    ``model.sha256`` is that of ``document``, the canonical model document, so the same weights
+    have the same name in every package.
     """
 
     model: ModelManifest
+    document: bytes
     rollback_index: int
     payload: VersionRange
     runtimes: Mapping[str, VersionRange]
@@ -161,19 +162,20 @@ def read_package(head: bytes, size_bytes: int, root: Root | None, limit_bytes: i
     return found
 
 
-def package_manifest(document: bytes) -> PackageManifest:
-    """The manifest in the canonical ``document`` of a package.
+def package_manifest(content: bytes) -> PackageManifest:
+    """The manifest in ``content``, the canonical document of a package.
 
     Raises:
         InstallError: it is not one.
     """
-    place = read_canonical(document, "package")
+    place = read_canonical(content, "package")
     try:
         if place.take("format", whole(1, 1 << 31)) != FORMAT:
             place.refuse("format", f"must be {FORMAT}, the only one that this payload reads")
         model = place.take("model", mapping)
-        found = manifest_of(model, hashlib.sha256(canonical(model)).hexdigest())
-        manifest = _update(place.inside("update"), found)
+        document = canonical(model)
+        found = manifest_of(model, hashlib.sha256(document).hexdigest())
+        manifest = _update(place.inside("update"), found, document)
         place.end()
     except TrustError as error:
         raise refuse(Refusal.MALFORMED, str(error)) from error
@@ -183,7 +185,7 @@ def package_manifest(document: bytes) -> PackageManifest:
     return manifest
 
 
-def _update(place: Place, model: ModelManifest) -> PackageManifest:
+def _update(place: Place, model: ModelManifest, document: bytes) -> PackageManifest:
     known = place.inside("known_answers")
     runtimes = place.take("runtimes", mapping)
     targets = known.inside("targets")
@@ -193,6 +195,7 @@ def _update(place: Place, model: ModelManifest) -> PackageManifest:
     targets.end()
     manifest = PackageManifest(
         model=model,
+        document=document,
         rollback_index=place.take("rollback_index", whole(0, 1 << 31)),
         payload=_range(place.inside("payload")),
         runtimes={

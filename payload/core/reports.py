@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from payload.core.packets import Failure, Request
+from payload.core.telemetry.events import EVENTS
 from payload.core.telemetry.kinds import Channel, Event, Structure
 from payload.core.telemetry.structures import STRUCTURES
-from payload.core.telemetry.tables import CHANNELS, EVENTS, PARAMETERS
+from payload.core.telemetry.tables import CHANNELS, PARAMETERS
 from payload.core.wire import Field, Value, Wire, ones, pack_fields, unpack_fields
 from payload.types import Severity
 

@@ -100,6 +100,11 @@ class LinuxBoard(Board):
         return sum(map(int, fields[_STAT_USER : _STAT_CHILDREN_SYSTEM + 1])) / self._ticks_per_s
 
 
+def peak_bytes_of(pid: int | None) -> int:
+    """The highest resident memory that a process had (VmHWM); 0 for one that has ended."""
+    return LinuxBoard()._memory_bytes(pid, "VmHWM") if pid else 0
+
+
 def _fields_of_stat(path: Path) -> list[str]:
     """What follows the name, which may itself hold brackets and spaces; empty if ended."""
     return _read(path).rpartition(")")[2].split()

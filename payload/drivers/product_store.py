@@ -101,11 +101,13 @@ class SqliteProductStore:
             os.close(lock)
         self._locks.clear()
 
-    def begin_strip(self, strip_id: str, fingerprint: str) -> None:
-        """Tiles of ``strip_id`` may follow, all made alike.
+    def begin_strip(self, strip_id: str, fingerprint: str, earlier: Collection[str] = ()) -> bool:
+        """Tiles of ``strip_id`` may follow, all made alike; True if those that are here were not.
 
         Args:
             fingerprint: of all that decides a tile's products: configuration, models, strip.
+            earlier: fingerprints that differ by a model that was replaced since: what is here was
+                made so, says which model made it, and stays.
 
         Raises:
             StoreError: tiles of this strip are here and were made otherwise.
@@ -113,11 +115,15 @@ class SqliteProductStore:
         with self._transaction():
             self._run("INSERT OR IGNORE INTO strip VALUES (?, ?)", (strip_id, fingerprint))
             (begun,) = self._run("SELECT fingerprint FROM strip WHERE strip_id = ?", (strip_id,)).fetchone()
-            if begun != fingerprint:
+            if begun == fingerprint:
+                return False
+            if begun not in earlier:
                 raise StoreError(
                     f"{self._path}: strip {strip_id} was begun here with another configuration, model or "
                     f"strip file ({begun[:8]}, now {fingerprint[:8]}); go on with those, or use another --out"
                 )
+            self._run("UPDATE strip SET fingerprint = ? WHERE strip_id = ?", (fingerprint, strip_id))
+            return True
 
     def entries(self) -> Iterator[QueueEntry]:
         """All that is queued, in order of entry_id."""

@@ -8,9 +8,8 @@ becomes a product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,19 +34,22 @@ def network_cost(config: Config, repeats: int, *, with_halo: bool) -> dict[str, 
         tiles = replace(tiles, halo_px=0)
     costs = {}
     for task, model in models.items():
-        (topology,) = (file.path for file in model.artifact.files if file.path.endswith(".xml"))
-        infer = _inference(model.folder / topology, tiles, config.engine.threads)
+        infer = _inference(model.verified_files(), tiles, config.engine.threads)
         costs[task.value] = mean_cost(infer, repeats)
     costs["inversion"] = mean_cost(_inversion(tiles, config.products.surface_grids), repeats)
     return costs
 
 
-def _inference(file: Path, tiles: TileGrid, threads: int) -> Callable[[], None]:
+def _inference(files: Mapping[str, bytes], tiles: TileGrid, threads: int) -> Callable[[], None]:
     """Runs the network on codes of the window's size, compiled as the flight engine compiles."""
     import openvino as ov  # the rows of torch do without it
 
     core = ov.Core()
-    model = core.read_model(file)
+    topology, weights = (
+        next(content for name, content in files.items() if name.endswith(suffix))
+        for suffix in (".xml", ".bin")
+    )
+    model = core.read_model(model=topology, weights=weights)
     codes = _window_codes(tiles)
     model.reshape({name: list(array.shape) for name, array in codes.items() if _has_input(model, name)})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}

@@ -4,6 +4,7 @@
   root    the next root file: other keys, another threshold
   make    a package from a model folder, with known tiles and the answers expected to them
   sign    a signature onto a package; each signer on a machine of their own
+  delta   the difference from what is on board, of a signed package
   show    what a package, delta or root file says, for a person
   verify  what the payload will check before it writes a byte; exit code and code as on board
 
@@ -22,8 +23,9 @@ from pathlib import Path
 
 from payload.core.signed import Root, read_root
 from payload.errors import PayloadError
+from tools.package.deltas import describe_delta, make_delta, read_old
 from tools.package.keys import make_key, read_private, read_public, root_file
-from tools.package.making import add_signatures, make_package
+from tools.package.making import add_signatures, make_package, unpack
 from tools.package.showing import show
 from tools.package.verifying import verify
 
@@ -62,12 +64,44 @@ def _sign(asked: argparse.Namespace) -> None:
     print(f"{asked.package}: signed by {len(asked.key)} more")
 
 
+def _delta(asked: argparse.Namespace) -> None:
+    old, new = read_old(asked.old), asked.new.read_bytes()
+    delta = make_delta(old, new)
+    asked.out.write_bytes(delta)
+    print(f"{asked.out}: {describe_delta(old, unpack(new), delta)}")
+
+
 def _show(asked: argparse.Namespace) -> None:
     print(show(asked.file.read_bytes()))
 
 
 def _verify(asked: argparse.Namespace) -> None:
     print(verify(asked.file, asked.root, asked.config, asked.rollback_index))
+
+
+def _add_packages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    make = commands.add_parser("make", help="a package from a model folder")
+    make.add_argument("folder", type=Path, metavar="MODEL", help="e.g. models/scene_s2_v1")
+    make.add_argument("--rollback-index", type=int, required=True, metavar="N")
+    make.add_argument("--out", type=Path, required=True, metavar="FILE")
+    make.add_argument("--tiles", type=Path, default=EXAMPLE_STRIP, metavar="STRIP", help="gives known tiles")
+    make.add_argument("--key", type=Path, action="append", default=[], metavar="KEY", help="signs at once")
+    make.set_defaults(do=_make)
+
+    sign = commands.add_parser("sign", help="a signature onto a package")
+    sign.add_argument("package", type=Path, metavar="PACKAGE")
+    sign.add_argument("--key", type=Path, action="append", required=True, metavar="KEY")
+    sign.set_defaults(do=_sign)
+
+    delta = commands.add_parser("delta", help="what to send instead of a whole package")
+    delta.add_argument("old", type=Path, metavar="OLD", help="what is on board: a package or a model folder")
+    delta.add_argument("new", type=Path, metavar="NEW", help="the signed package")
+    delta.add_argument("--out", type=Path, required=True, metavar="FILE")
+    delta.set_defaults(do=_delta)
+
+    shown = commands.add_parser("show", help="what a file says")
+    shown.add_argument("file", type=Path, metavar="FILE")
+    shown.set_defaults(do=_show)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -100,22 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     root.add_argument("--out", type=Path, required=True, metavar="FILE")
     root.set_defaults(do=_root)
 
-    make = commands.add_parser("make", help="a package from a model folder")
-    make.add_argument("folder", type=Path, metavar="MODEL", help="e.g. models/scene_s2_v1")
-    make.add_argument("--rollback-index", type=int, required=True, metavar="N")
-    make.add_argument("--out", type=Path, required=True, metavar="FILE")
-    make.add_argument("--tiles", type=Path, default=EXAMPLE_STRIP, metavar="STRIP", help="gives known tiles")
-    make.add_argument("--key", type=Path, action="append", default=[], metavar="KEY", help="signs at once")
-    make.set_defaults(do=_make)
-
-    sign = commands.add_parser("sign", help="a signature onto a package")
-    sign.add_argument("package", type=Path, metavar="PACKAGE")
-    sign.add_argument("--key", type=Path, action="append", required=True, metavar="KEY")
-    sign.set_defaults(do=_sign)
-
-    shown = commands.add_parser("show", help="what a file says")
-    shown.add_argument("file", type=Path, metavar="FILE")
-    shown.set_defaults(do=_show)
+    _add_packages(commands)
 
     verified = commands.add_parser("verify", help="what the payload will check")
     verified.add_argument("file", type=Path, metavar="PACKAGE")

@@ -15,9 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from payload.core.telemetry.events import EVENTS
 from payload.core.telemetry.kinds import Channel, Event, Limits, Structure
 from payload.core.telemetry.structures import STRUCTURES
-from payload.core.telemetry.tables import CHANNELS, EVENTS, PARAMETERS
+from payload.core.telemetry.tables import CHANNELS, PARAMETERS
 from payload.core.wire import TEXT_MAX_CHARS, Value
 
 __all__ = [

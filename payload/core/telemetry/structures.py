@@ -70,5 +70,11 @@ STRUCTURES = (
         1,
         ("workers_bytes", "engine_losses", "engine_recycles", "tiles_redone", "tiles_on_first_device"),
     ),
+    Structure(
+        7,
+        "models",
+        1,
+        ("trial_tiles", "trial_faults", "rollback_index", "scrubbed_blocks", "mended_blocks"),
+    ),
 )
 """Every channel travels in exactly one structure."""

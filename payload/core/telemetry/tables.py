@@ -6,216 +6,8 @@ are never reused; `tests/event_history.txt` remembers all that there ever were.
 
 from __future__ import annotations
 
-from payload.core.telemetry.kinds import Channel, Event, Limits
+from payload.core.telemetry.kinds import Channel, Limits
 from payload.core.wire import Wire
-from payload.types import Severity
-
-_INFO, _LOW, _MEDIUM, _HIGH = Severity.INFO, Severity.LOW, Severity.MEDIUM, Severity.HIGH
-
-EVENTS = (
-    Event(101, "strip_started", _INFO, 1, ("strip_id", "rows", "columns", "tiles"), "A strip begins."),
-    Event(102, "strip_resumed", _INFO, 1, ("strip_id", "tiles_done"), "A strip goes on after an early end."),
-    Event(103, "strip_finished", _INFO, 1, ("strip_id", "tiles_done"), "The last tile is committed."),
-    Event(104, "strip_refused", _HIGH, 1, ("reason",), "The strip cannot be opened or read on; it is left."),
-    Event(105, "rows_damaged", _LOW, 32, ("row", "fault"), "Rows are damaged or missing; they are no data."),
-    Event(106, "rows_short", _MEDIUM, 1, ("row",), "The strip ended before its last row; no data from here."),
-    Event(201, "tile_no_data", _INFO, 4, ("tile",), "A tile has no valid pixel; no network runs."),
-    Event(202, "tile_without_surface", _INFO, 4, ("tile", "clear_ratio"), "Too cloudy for a correction."),
-    Event(
-        203, "tile_unclassified", _MEDIUM, 16, ("tile", "reason"), "No usable answer; the tile is left out."
-    ),
-    Event(
-        204,
-        "tile_uncorrected",
-        _MEDIUM,
-        16,
-        ("tile", "reason"),
-        "No usable correction; its classes are kept.",
-    ),
-    Event(301, "engine_lost", _HIGH, 8, ("reason",), "The device is gone; its tiles are not done."),
-    Event(
-        311,
-        "engine_promoted",
-        _INFO,
-        16,
-        ("device",),
-        "It has answered the known tile and serves from now on.",
-    ),
-    Event(
-        312,
-        "engine_demoted",
-        _MEDIUM,
-        32,
-        ("device", "reason", "tiles"),
-        "It serves no longer; its tiles go to the next.",
-    ),
-    Event(
-        313,
-        "engine_hot",
-        _LOW,
-        8,
-        ("device", "temperature_degc"),
-        "Above its limit; it gets no tile until it has cooled.",
-    ),
-    Event(
-        314,
-        "engine_breaker_open",
-        _HIGH,
-        4,
-        ("device", "duration_s"),
-        "Lost too often; not tried again for that long.",
-    ),
-    Event(
-        315,
-        "stand_in_used",
-        _HIGH,
-        2,
-        ("device",),
-        "A bench stand-in computes in place of a device; no figure is of hardware.",
-    ),
-    Event(
-        321,
-        "engine_no_python",
-        _MEDIUM,
-        2,
-        ("device", "reason"),
-        "Its interpreter cannot be run; the next device serves.",
-    ),
-    Event(
-        322,
-        "engine_no_runtime",
-        _MEDIUM,
-        2,
-        ("device", "reason"),
-        "Its interpreter has no runtime for it; the next serves.",
-    ),
-    Event(
-        323,
-        "engine_no_libusb",
-        _MEDIUM,
-        2,
-        ("device", "reason"),
-        "libusb is missing; the next device serves.",
-    ),
-    Event(
-        324,
-        "engine_no_device",
-        _MEDIUM,
-        2,
-        ("device", "reason"),
-        "No such device on the bus; looked for again later.",
-    ),
-    Event(
-        325,
-        "engine_no_permission",
-        _MEDIUM,
-        2,
-        ("device", "reason"),
-        "The bus may not be used; the next device serves.",
-    ),
-    Event(
-        326,
-        "engine_mutex_taken",
-        _MEDIUM,
-        2,
-        ("device", "reason"),
-        "Another user holds the device; tried again later.",
-    ),
-    Event(
-        327,
-        "engine_bad_network",
-        _HIGH,
-        2,
-        ("device", "reason"),
-        "It does not take its network; the next device serves.",
-    ),
-    Event(
-        401, "product_evicted", _LOW, 16, ("product_id", "size_bytes", "value"), "Worth less per byte; gone."
-    ),
-    Event(402, "product_refused", _LOW, 16, ("product_id", "size_bytes", "value"), "The queue has no room."),
-    Event(403, "store_error", _HIGH, 4, ("reason",), "The store cannot be opened or written; the walk ends."),
-    Event(501, "config_refused", _HIGH, 1, ("reason",), "The configuration cannot be used; nothing starts."),
-    Event(502, "budget_refused", _HIGH, 1, ("worst_term", "reason"), "The memory plan does not fit."),
-    Event(503, "model_refused", _HIGH, 4, ("reason",), "A model is not what it must be; nothing starts."),
-    Event(601, "contact_started", _INFO, 1, ("rate_bit_s", "duration_s", "capacity_bytes"), "A pass begins."),
-    Event(602, "contact_finished", _INFO, 1, ("sent_products", "sent_bytes"), "A pass has ended."),
-    Event(603, "link_lost", _MEDIUM, 1, ("reason",), "The pass broke off; the unacknowledged stay queued."),
-    Event(
-        604, "product_unacknowledged", _LOW, 16, ("product_id",), "The ground refused it; it stays queued."
-    ),
-    Event(
-        701, "install_refused", _HIGH, 16, ("code", "refusal", "reason"), "Not taken; the old model runs on."
-    ),
-    Event(
-        801, "service_started", _INFO, 4, ("boots", "version"), "The service runs; boots counts how often."
-    ),
-    Event(
-        802, "service_stopped", _INFO, 4, ("reason",), "The service ends in order; a start goes on from here."
-    ),
-    Event(
-        803,
-        "command_rejected",
-        _LOW,
-        16,
-        ("service", "subtype", "failure_code", "reason"),
-        "A command was not accepted; nothing of it was done.",
-    ),
-    Event(
-        804,
-        "command_failed",
-        _MEDIUM,
-        16,
-        ("service", "subtype", "failure_code", "reason"),
-        "An accepted command could not be done to its end.",
-    ),
-    Event(
-        805, "uplink_damaged", _LOW, 8, ("discarded_bytes",), "Bytes came that are in no whole packet; left."
-    ),
-    Event(806, "parameter_changed", _INFO, 16, ("parameter", "value"), "The ground has set it."),
-    Event(
-        807, "parameter_refused", _LOW, 16, ("parameter", "reason"), "Set earlier, impossible now; left out."
-    ),
-    Event(
-        808,
-        "command_held",
-        _MEDIUM,
-        16,
-        ("service", "subtype", "late_s"),
-        "Its time is long past; enable the schedule to do it.",
-    ),
-    Event(809, "strip_queued", _INFO, 16, ("path",), "A strip is taken from the inbox, or was commanded."),
-    Event(
-        810,
-        "strip_left",
-        _HIGH,
-        16,
-        ("path", "exit_code", "attempts"),
-        "The strip cannot be taken; the next is.",
-    ),
-    Event(
-        811,
-        "strip_again",
-        _MEDIUM,
-        16,
-        ("path", "exit_code", "attempts"),
-        "The run ended early; it goes on after a pause.",
-    ),
-    Event(812, "limit_kept", _INFO, 16, ("channel", "value"), "A channel is back within its limits."),
-    Event(813, "limit_yellow", _MEDIUM, 16, ("channel", "value"), "A channel has left its yellow limits."),
-    Event(814, "limit_red", _HIGH, 16, ("channel", "value"), "A channel has left its red limits."),
-    Event(815, "clock_jumped", _LOW, 8, ("step_s",), "UTC jumped; all that is counted here goes on."),
-    Event(816, "clock_unset", _LOW, 4, ("utc_s",), "UTC cannot be right; the schedule waits."),
-    Event(817, "self_test_passed", _INFO, 4, ("tests",), "Every test of the self-test passed."),
-    Event(
-        818,
-        "self_test_failed",
-        _HIGH,
-        4,
-        ("test", "reason"),
-        "This test failed; those behind it were not run.",
-    ),
-    Event(819, "queue_cleared", _MEDIUM, 4, ("entries", "size_bytes"), "The ground had what waited dropped."),
-)
 
 CHANNELS = (
     Channel(1, "rows_read", "rows", int, False, "10 m rows of the strip read or passed over"),
@@ -307,10 +99,16 @@ CHANNELS = (
         44, "tiles_redone", "tiles", int, False, "tiles whose work was lost with a device and done again"
     ),
     Channel(45, "tiles_on_first_device", "tiles", int, False, "answers of the first device of their task"),
+    Channel(60, "trial_tiles", "tiles", int, False, "good tiles of the model on trial"),
+    Channel(61, "trial_faults", "tiles", int, False, "bad tiles of the model on trial"),
+    Channel(62, "rollback_index", "counter", int, False, "reached by the task whose slots changed last"),
+    Channel(63, "scrubbed_blocks", "blocks", int, False, "blocks of weights checked, on disk and in memory"),
+    Channel(64, "mended_blocks", "blocks", int, False, "of them damaged and taken from their second copy"),
 )
 
 PARAMETERS = {
     "attempts": Wire.U32,
+    "blocks": Wire.U32,
     "boots": Wire.U32,
     "capacity_bytes": Wire.U64,
     "channel": Wire.TEXT,
@@ -318,34 +116,45 @@ PARAMETERS = {
     "code": Wire.U16,
     "columns": Wire.U32,
     "device": Wire.TEXT,
+    "disagreement_ratio": Wire.F64,
     "discarded_bytes": Wire.U64,
     "duration_s": Wire.F64,
     "entries": Wire.U32,
     "exit_code": Wire.TEXT,
     "failure_code": Wire.U16,
     "fault": Wire.TEXT,
+    "largest_difference": Wire.F64,
     "late_s": Wire.F64,
+    "model": Wire.TEXT,
+    "model_version": Wire.U32,
     "parameter": Wire.TEXT,
     "path": Wire.TEXT,
     "product_id": Wire.TEXT,
     "rate_bit_s": Wire.F64,
     "reason": Wire.TEXT,
     "refusal": Wire.TEXT,
+    "rollback_index": Wire.U32,
+    "root_version": Wire.U32,
     "row": Wire.U32,
     "rows": Wire.U32,
     "sent_bytes": Wire.U64,
     "sent_products": Wire.U32,
     "service": Wire.U8,
     "size_bytes": Wire.U64,
+    "slot": Wire.TEXT,
+    "state": Wire.TEXT,
     "step_s": Wire.F64,
     "strip_id": Wire.TEXT,
     "subtype": Wire.U8,
+    "target": Wire.TEXT,
+    "task": Wire.TEXT,
     "temperature_degc": Wire.F64,
     "test": Wire.TEXT,
     "tests": Wire.U32,
     "tile": Wire.U32,
     "tiles": Wire.U32,
     "tiles_done": Wire.U32,
+    "to": Wire.TEXT,
     "utc_s": Wire.F64,
     "value": Wire.F64,
     "version": Wire.TEXT,

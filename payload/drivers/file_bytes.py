@@ -1,0 +1,36 @@
+"""A file that somebody sent, read piece by piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from payload.errors import StoreError
+
+
+class FileBytes:
+    """Implements `payload.update_ports.ByteFile`."""
+
+    def __init__(self, path: Path) -> None:
+        """Look how long the file is.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        self._path = path
+        try:
+            self.size_bytes = path.stat().st_size
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def read(self, start: int, size_bytes: int) -> bytes:
+        """Fewer bytes only at the end of the file.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        try:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                return file.read(size_bytes)
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,277 @@
+"""The third walk: one new model, from bytes that somebody sent to the network that runs.
+
+    size, layout, CRC -> signatures -> rollback index, versions, hardware, fit -> SHA-256 of files
+        -> idle slot: both copies written, synced, read back, hashed
+        -> known tiles on every device that will use it, in a process of its own
+        -> active, on trial, with the next strip        (any "no": refused, the old model runs on)
+
+Before the idle slot is touched everything that can be known from the bytes is known. A cut at
+any point leaves the active model as it is, or the new one on trial; `ModelSlots.start` sorts out
+the rest. The same walk takes a full package and a delta: both are a source that can be read twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from payload.core.delta import DELTA_MAGIC, BaseFiles, DeltaSource
+from payload.core.known_answer import KnownAnswers, compare, read_known_answers
+from payload.core.manifest import Artifact, ModelManifest
+from payload.core.package import (
+    Package,
+    Surroundings,
+    check_files,
+    check_surroundings,
+    read_package,
+)
+from payload.core.refusals import Refusal, refuse
+from payload.core.scrub import seal_bytes
+from payload.core.signed import HEAD_MAX_BYTES, Root, read_root
+from payload.core.slots import Occurrence, Slot
+from payload.core.telemetry import Telemetry
+from payload.errors import BudgetError, ConfigError, EngineLostError, InstallError
+from payload.model_slots import COPIES, ModelSlots, SlotPackage
+from payload.types import Task
+from payload.update_ports import ByteFile, ModelDisk
+
+READ_BYTES = 64 << 10
+ROOT_MAX_BYTES = 16 << 10
+RECORDS_BYTES = 64 << 10
+"""Room on the disk for records and their parts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a device is to answer, and with which network."""
+
+    model: ModelManifest
+    artifact: Artifact
+    files: Mapping[str, bytes]
+    known: KnownAnswers
+
+
+class Prover(Protocol):
+    """Runs known tiles on a device, in a process of its own."""
+
+    def __call__(self, asked: Asked) -> list[NDArray[Any]]:
+        """The whole output for each known tile, in their order.
+
+        Raises:
+            EngineLostError: no answer: dead, late, over its memory.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a successful installation reports."""
+
+    task: Task
+    model: str
+    version: int
+    slot: str
+    package_sha256: str
+
+
+class PackageSource(Protocol):
+    """A package that can be read from its beginning as often as wanted."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it, in pieces of bounded size."""
+        ...
+
+
+class WholePackage:
+    """Implements PackageSource on a file that is the package itself."""
+
+    def __init__(self, file: ByteFile) -> None:
+        self.size_bytes = file.size_bytes
+        self._file = file
+
+    def blocks(self) -> Iterator[bytes]:
+        """The file in pieces of 64 KiB."""
+        for start in range(0, self.size_bytes, READ_BYTES):
+            yield self._file.read(start, min(READ_BYTES, self.size_bytes - start))
+
+
+def source_of(file: ByteFile, bases: BaseFiles, limit_bytes: int) -> PackageSource:
+    """The package that ``file`` is, or that it makes out of files on board.
+
+    Raises:
+        InstallError: too large, or a delta whose base is not here.
+    """
+    if file.size_bytes > limit_bytes:
+        raise refuse(Refusal.TOO_LARGE, f"{file.size_bytes} bytes, at most {limit_bytes} are taken")
+    if file.read(0, len(DELTA_MAGIC)) == DELTA_MAGIC:
+        return DeltaSource(file.read, file.size_bytes, bases, limit_bytes)
+    return WholePackage(file)
+
+
+class Installation:
+    """One package on its way into the idle slot of its task.
+
+    Args:
+        slots: the slots of each task.
+        surroundings: what a package of a task must fit.
+        fits: raises ConfigError or BudgetError where the model cannot work with the configuration.
+        prove: asks a device.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[Task, ModelSlots],
+        surroundings: Callable[[Task], Surroundings],
+        fits: Callable[[ModelManifest], None],
+        prove: Prover,
+        telemetry: Telemetry,
+    ) -> None:
+        self._slots = slots
+        self._surroundings = surroundings
+        self._fits = fits
+        self._prove = prove
+        self._telemetry = telemetry
+
+    def install(self, source: PackageSource, root: Root | None) -> Installed:
+        """The model is active, on trial; or nothing has changed but the idle slot.
+
+        Raises:
+            InstallError: refused, with the number of the reason.
+            StoreError: the disk refuses.
+        """
+        package, artifacts, sha256 = self.check(source, root)
+        model = package.manifest.model
+        slots = self._slots[model.task]
+        needed_bytes = len(COPIES) * (source.size_bytes + seal_bytes(source.size_bytes)) + RECORDS_BYTES
+        if slots.room_bytes() < needed_bytes:
+            raise refuse(Refusal.NO_ROOM, f"{needed_bytes} bytes are needed, {slots.room_bytes()} are there")
+        slot = Slot(
+            package_sha256=sha256,
+            size_bytes=source.size_bytes,
+            model=model.name,
+            version=model.version,
+            rollback_index=package.manifest.rollback_index,
+        )
+        name = slots.begin(slot)
+        try:
+            slots.write(name, source.blocks)
+            slots.check_written(name)
+            slots.move(name, Occurrence.WROTE)
+            self._ask_devices(slots.load(name), artifacts)
+            slots.move(name, Occurrence.ANSWERED)
+        except InstallError:
+            slots.move(name, Occurrence.REFUSED)
+            raise
+        slots.activate(name)
+        self._telemetry.event(
+            "model_activated",
+            task=model.task.value,
+            slot=name.value,
+            model=model.name,
+            model_version=model.version,
+            rollback_index=slot.rollback_index,
+        )
+        return Installed(model.task, model.name, model.version, name.value, sha256)
+
+    def check(self, source: PackageSource, root: Root | None) -> tuple[Package, Sequence[Artifact], str]:
+        """The package, what of it will run here, and its SHA-256; nothing is written.
+
+        Raises:
+            InstallError: it is not to be believed, or not for this payload now.
+        """
+        blocks = source.blocks()
+        head = b""
+        while len(head) < min(HEAD_MAX_BYTES, source.size_bytes):
+            block = next(blocks, b"")
+            if not block:
+                raise refuse(Refusal.WRONG_LENGTH, f"it ends after {len(head)} bytes")
+            head += block
+        digest = hashlib.sha256(head)
+        # The size limit is the surroundings' of either task: what is sent is one file.
+        limit_bytes = self._surroundings(Task.SCENE).package_max_bytes
+        package = read_package(head, source.size_bytes, root, limit_bytes)
+        model = package.manifest.model
+        artifacts = check_surroundings(package.manifest, self._surroundings(model.task))
+        try:
+            self._fits(model)
+        except (ConfigError, BudgetError) as error:
+            raise refuse(Refusal.DOES_NOT_FIT, str(error)) from error
+        if self._slots[model.task].record.is_trial:
+            raise refuse(Refusal.TRIAL_RUNS, f"the {model.task.value} model on trial is not confirmed yet")
+        check_files(package, chain([head[package.head_bytes :]], _hashed(blocks, digest.update)))
+        return package, artifacts, digest.hexdigest()
+
+    def _ask_devices(self, written: SlotPackage, artifacts: Sequence[Artifact]) -> None:
+        manifest = written.manifest
+        known = read_known_answers(written.files[manifest.known_answers.path], manifest.model.task)
+        for artifact in artifacts:
+            files = {file.path: written.files[file.path] for file in artifact.files}
+            try:
+                answers = self._prove(Asked(manifest.model, artifact, files, known))
+            except EngineLostError as error:
+                raise refuse(
+                    _REFUSAL_OF_FAULT.get(error.fault.value, Refusal.DEVICE_LOST), str(error)
+                ) from error
+            allowed = manifest.allowances[artifact.target]
+            found = compare(known, answers, allowed.tolerance)
+            if found.ratio > allowed.disagreement_ratio:
+                raise refuse(
+                    Refusal.WRONG_ANSWER,
+                    f"{artifact.target.value}: {found.ratio:.1%} of the samples differ by more than "
+                    f"{allowed.tolerance:g}, the largest by {found.largest:g}",
+                )
+            self._telemetry.event(
+                "known_answers_passed",
+                task=manifest.model.task.value,
+                target=artifact.target.value,
+                largest_difference=found.largest,
+                disagreement_ratio=found.ratio,
+            )
+
+
+_REFUSAL_OF_FAULT = {"late": Refusal.TOO_SLOW, "memory": Refusal.TOO_BIG}
+
+
+def _hashed(blocks: Iterator[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
+    for block in blocks:
+        update(block)
+        yield block
+
+
+class RootStore:
+    """The root file in force, where one was installed after the factory's."""
+
+    def __init__(self, disk: ModelDisk, telemetry: Telemetry) -> None:
+        self._disk = disk
+        self._telemetry = telemetry
+
+    def read(self) -> Root | None:
+        """The installed root; None where there is none, or where it is damaged."""
+        for copy in COPIES:
+            content = self._disk.read(f"root.{copy}", 0, ROOT_MAX_BYTES)
+            if content:
+                with suppress(InstallError):
+                    return read_root(content)[0]
+        return None
+
+    def keep(self, content: bytes) -> None:
+        """``content``, a root file that was checked, is in force.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        for copy in COPIES:
+            self._disk.write("root.part", [content])
+            self._disk.sync("root.part")
+            self._disk.rename("root.part", f"root.{copy}")
+            self._disk.sync_folder()
+        self._telemetry.event("root_rotated", root_version=read_root(content)[0].version)

@@ -1,0 +1,154 @@
+"""`payload install` and `payload models`: new weights, and what has become of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from payload.config import Config, load_config
+from payload.core.scrub import seal_bytes
+from payload.core.signed import Root
+from payload.core.slots import WRITABLE, SlotName
+from payload.core.telemetry import Telemetry
+from payload.install import RECORDS_BYTES
+from payload.logbook import opened_log
+from payload.model_slots import COPIES
+from payload.terminal import table
+from payload.types import Task
+from payload.updates import Updates
+
+LOG_FILE = "telemetry.jsonl"
+
+
+def install(arguments: argparse.Namespace) -> None:
+    """`payload install`: a package, delta or root file from the ground is in force."""
+    config = load_config(arguments.config)
+    with opened_log(_log_path(config), arguments.echo) as log:
+        found = Updates(config, log.telemetry).install(arguments.package)
+        log.flush()
+    if isinstance(found, Root):
+        facts: dict[str, object] = {"root_version": found.version, "threshold": found.threshold}
+        line = f"root version {found.version}: {found.threshold} of {len(found.keys)} keys sign from now on"
+    else:
+        facts = {
+            "task": found.task.value,
+            "model": found.model,
+            "version": found.version,
+            "slot": found.slot,
+            "package_sha256": found.package_sha256,
+        }
+        line = (
+            f"{found.model} version {found.version} is in slot {found.slot}: it runs from the next strip on, "
+            f"on trial for {config.updates.trial_tiles} tiles"
+        )
+    print(json.dumps(facts, indent=2) if arguments.json else line)
+
+
+def models(arguments: argparse.Namespace) -> None:
+    """`payload models`: slots, versions, states, hashes and the progress of a trial."""
+    config = load_config(arguments.config)
+    if arguments.revert or arguments.scrub:
+        with opened_log(_log_path(config), echo=False) as log:
+            changing = Updates(config, log.telemetry)
+            if arguments.revert:
+                changing.revert(Task(arguments.revert))
+            if arguments.scrub:
+                changing.scrub()
+            log.flush()
+    updates = Updates(config, Telemetry())
+    if arguments.json:
+        print(json.dumps(_facts(updates, config), indent=2))
+        return
+    rows: list[tuple[str, ...]] = [
+        ("task", "slot", "runs", "state", "model", "version", "index", "bytes", "sha256", "trial")
+    ]
+    rows += list(_rows(updates, config))
+    print(table(rows, numeric=(5, 6, 7)))
+    for task, slots in updates.slots.items():
+        print(f"{task.value}: rollback index {slots.record.rollback_index} reached")
+    root = updates.root()
+    print(
+        f"root: version {root.version}, {root.threshold} of {len(root.keys)} keys" if root else "root: none"
+    )
+    print(
+        f"disk: {planned_disk_bytes(config)} bytes at most for slots, copies and records, in "
+        f"{config.folder(config.updates.slots)}"
+    )
+
+
+def planned_disk_bytes(config: Config) -> int:
+    """The most that all slots of all tasks may take on the disk, one package being mended included."""
+    package_bytes = config.updates.package_max_bytes
+    copies = len(Task) * len(WRITABLE) * len(COPIES) + 1
+    return copies * (package_bytes + seal_bytes(package_bytes)) + len(Task) * RECORDS_BYTES
+
+
+def _rows(updates: Updates, config: Config) -> Iterator[tuple[str, ...]]:
+    for task, slots in updates.slots.items():
+        record = slots.record
+        for name in WRITABLE:
+            slot = record.slots[name]
+            runs = "runs" if record.active is name else "last good" if record.last_good is name else ""
+            trial = ""
+            if record.is_trial and record.active is name:
+                trial = (
+                    f"{record.trial_tiles} of {config.updates.trial_tiles} tiles, {record.trial_faults} bad, "
+                    f"{record.trial_boots} starts without one"
+                )
+            yield (
+                task.value,
+                name.value,
+                runs,
+                slot.state.value,
+                slot.model,
+                str(slot.version or ""),
+                str(slot.rollback_index or ""),
+                str(slot.size_bytes or ""),
+                slot.package_sha256[:12],
+                trial,
+            )
+        runs = "runs" if record.active is SlotName.FACTORY else ""
+        manifest = updates.factory_manifest(task)
+        row = (task.value, "factory", runs, "good", manifest.name, str(manifest.version))
+        yield (*row, "", "", manifest.sha256[:12], "")
+
+
+def _facts(updates: Updates, config: Config) -> dict[str, object]:
+    tasks = {}
+    for task, slots in updates.slots.items():
+        record = slots.record
+        tasks[task.value] = {
+            "active": record.active.value,
+            "last_good": record.last_good.value,
+            "rollback_index": record.rollback_index,
+            "is_trial": record.is_trial,
+            "trial_tiles": record.trial_tiles,
+            "trial_faults": record.trial_faults,
+            "trial_boots": record.trial_boots,
+            "slots": {
+                name.value: {
+                    "state": slot.state.value,
+                    "model": slot.model,
+                    "version": slot.version,
+                    "rollback_index": slot.rollback_index,
+                    "size_bytes": slot.size_bytes,
+                    "package_sha256": slot.package_sha256,
+                }
+                for name, slot in record.slots.items()
+            },
+        }
+    root = updates.root()
+    return {
+        "tasks": tasks,
+        "root_version": root.version if root else None,
+        "planned_disk_bytes": planned_disk_bytes(config),
+    }
+
+
+def _log_path(config: Config) -> Path:
+    return config.folder(config.updates.slots) / LOG_FILE
+
+
+COMMANDS = {"install": install, "models": models}

@@ -1,0 +1,326 @@
+"""What an update needs of this board: slots on its disk, who is believed, devices to ask.
+
+Named once here, used by `payload install`, `payload models` and every run that loads a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from payload import __version__
+from payload.config import Config
+from payload.core.delta import BaseFile
+from payload.core.document import canonical
+from payload.core.manifest import (
+    MANIFEST_MAX_BYTES,
+    Artifact,
+    ModelManifest,
+    check_artifact,
+    check_model_fits,
+    parse_manifest,
+)
+from payload.core.package import Surroundings
+from payload.core.signed import ROOT_MAGIC, Root, check_next_root, read_root
+from payload.core.slots import WRITABLE, SlotName, SlotState, TrialLimits
+from payload.core.telemetry import Telemetry
+from payload.drivers.board import peak_bytes_of
+from payload.drivers.engine_process import ProcessEngine, WorkerSpec
+from payload.drivers.file_bytes import FileBytes
+from payload.drivers.model_folder import read_files, read_manifest
+from payload.drivers.network import Network
+from payload.drivers.weight_slots import SlotFolder
+from payload.errors import BudgetError, EngineFault, EngineLostError, TrustError
+from payload.install import ROOT_MAX_BYTES, Asked, Installation, Installed, RootStore, source_of
+from payload.model_slots import ModelSlots, held_bytes
+from payload.types import Grid, Task, Tile, TileGrid, Window
+
+
+class Updates:
+    """The model slots of one board."""
+
+    def __init__(self, config: Config, telemetry: Telemetry) -> None:
+        """Look at the records on the disk; nothing is written.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        self._config = config
+        self._telemetry = telemetry
+        self._keys = config.updates
+        self._disk = SlotFolder(config.folder(self._keys.slots))
+        limits = TrialLimits(self._keys.trial_tiles, self._keys.trial_faults, self._keys.trial_boots)
+        self.slots = {task: ModelSlots(self._disk, task, limits, telemetry) for task in Task}
+        self._roots = RootStore(self._disk, telemetry)
+
+    def factory_folder(self, task: Task) -> Path:
+        """The model folder that the configuration names."""
+        models = self._config.models
+        return self._config.folder(models.scene if task is Task.SCENE else models.surface)
+
+    def manifest(self, task: Task) -> ModelManifest:
+        """The manifest of the active model.
+
+        Raises:
+            TrustError: it cannot be read or is not one.
+        """
+        slots = self.slots[task]
+        if slots.record.active is SlotName.FACTORY:
+            return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
+        return slots.load(slots.record.active).manifest.model
+
+    def verified_files(self, task: Task, artifact: Artifact) -> dict[str, bytes]:
+        """The artifact's files of the active model, each of the size and hash of its manifest.
+
+        Raises:
+            TrustError: they are not.
+        """
+        slots = self.slots[task]
+        if slots.record.active is SlotName.FACTORY:
+            sizes = {file.path: file.size_bytes for file in artifact.files}
+            files = read_files(self.factory_folder(task), sizes)
+        else:
+            content = slots.load(slots.record.active).files
+            files = {file.path: content[file.path] for file in artifact.files}
+        check_artifact(artifact, files)
+        return files
+
+    def known_models(self) -> Iterator[dict[Task, str]]:
+        """Every set of models that may have made the tiles of a strip: `ModelManifest.sha256`."""
+        names = [[self.factory_manifest(task).sha256, *self.slots[task].known_models()] for task in Task]
+        for chosen in product(*names):
+            yield dict(zip(Task, chosen, strict=True))
+
+    def start(self) -> None:
+        """What runs from now on is decided, and a start of a model on trial is counted."""
+        for slots in self.slots.values():
+            slots.start()
+
+    def install(self, path: Path) -> Installed | Root:
+        """The package, delta or root file at ``path`` is in force; a model is on trial.
+
+        Raises:
+            InstallError: refused; what was in force still is.
+            StoreError: the disk refuses.
+        """
+        file = FileBytes(path)
+        with self._disk.locked():
+            for slots in self.slots.values():
+                slots.read_again()
+            if file.read(0, len(ROOT_MAGIC)) == ROOT_MAGIC:
+                return self._install_root(file.read(0, ROOT_MAX_BYTES))
+            walk = Installation(self.slots, self._surroundings, self._fits, self._prove, self._telemetry)
+            limit_bytes = self._keys.package_max_bytes
+            return walk.install(source_of(file, self.base, limit_bytes), self.root())
+
+    def scrub(self) -> int:
+        """Every package in use is whole on the disk; how many blocks had to be mended."""
+        with self._disk.locked():
+            return sum(slots.scrub().mended_blocks for slots in self.slots.values())
+
+    def revert(self, task: Task) -> None:
+        """The model on trial is given up by command.
+
+        Raises:
+            TrustError: none is on trial.
+        """
+        with self._disk.locked():
+            slots = self.slots[task]
+            slots.read_again()
+            if not slots.record.is_trial:
+                raise TrustError(f"no {task.value} model is on trial")
+            slots.revert("by command")
+
+    # Who is believed
+
+    def root(self) -> Root | None:
+        """The root in force: the installed one, else the one at updates.root; None without any."""
+        factory = self._factory_root()
+        installed = self._roots.read()
+        if installed is None or (factory is not None and factory.version >= installed.version):
+            return factory
+        return installed
+
+    def _factory_root(self) -> Root | None:
+        path = self._config.folder(self._keys.root)
+        if not path.is_file():
+            return None
+        return read_root(FileBytes(path).read(0, ROOT_MAX_BYTES))[0]
+
+    def _install_root(self, content: bytes) -> Root:
+        present = self.root()
+        found, signed = read_root(content)
+        if present is None:
+            raise TrustError(f"there is no root file at updates.root, {self._keys.root}, to follow on")
+        check_next_root(present, found, signed)
+        self._roots.keep(content)
+        return found
+
+    # What a package must fit
+
+    def _surroundings(self, task: Task) -> Surroundings:
+        return Surroundings(
+            __version__,
+            runtime_versions(),
+            (self._config.engine.target,),
+            self.slots[task].record.rollback_index,
+            self._keys.package_max_bytes,
+        )
+
+    def _fits(self, model: ModelManifest) -> None:
+        """As `payload.install.Installation` asks: with the other task's model, in the budget."""
+        others = [self.manifest(task) for task in Task if task is not model.task]
+        tiles = self.tiles()
+        target = self._config.engine.target
+        needed = self._config.memory.interpreter_bytes
+        for one in [model, *others]:
+            artifact = check_model_fits(one, one.task, tiles, target)
+            needed += artifact.host_fixed_bytes + int(artifact.host_bytes_per_window_px * tiles.window_px)
+        if needed > self._config.memory.budget_bytes:
+            raise BudgetError(
+                f"with it the networks and the interpreter need {needed} bytes, the budget has "
+                f"{self._config.memory.budget_bytes}",
+                "engines",
+            )
+
+    def tiles(self) -> TileGrid:
+        """The tiles of the configuration; their halo is the widest that a factory model needs.
+
+        Installed models must do with it: the tiling of a board does not change in flight.
+
+        Raises:
+            TrustError: a factory manifest cannot be read.
+        """
+        halo_px = max(self.factory_manifest(task).halo_px for task in Task)
+        return TileGrid(self._config.tiles.inner_rows_px, self._config.tiles.inner_columns_px, halo_px)
+
+    def factory_manifest(self, task: Task) -> ModelManifest:
+        """What the factory's folder says of its model.
+
+        Raises:
+            TrustError: it cannot be read.
+        """
+        return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
+
+    # Devices
+
+    def _prove(self, asked: Asked) -> list[NDArray[Any]]:
+        """The known tiles' answers, and then one window of flight size, within time and memory."""
+        answers = self._answers(asked, asked.known.grid, asked.known.tiles)
+        tiles = self.tiles()
+        flight = TileGrid(tiles.window_rows_px, tiles.window_columns_px, 0)
+        self._answers(asked, flight, [stretched(asked.known.tiles[0], flight)])
+        return answers
+
+    def _answers(self, asked: Asked, grid: TileGrid, tiles: Sequence[Tile]) -> list[NDArray[Any]]:
+        network = Network(
+            asked.model.task, asked.model.name, asked.model.sha256, asked.artifact.precision, asked.files
+        )
+        spec = self._worker(asked.artifact, grid)
+        engine = ProcessEngine(spec, [network], grid, slots=1)
+        try:
+            engine.start()
+            engine.wait_ready()
+            answers = list(_collected(engine, asked.model.task, tiles, self._keys.known_answer_timeout_s))
+            peak_bytes = peak_bytes_of(engine.pid)
+            if peak_bytes > spec.memory_bytes:
+                raise EngineLostError(
+                    f"known_answers: took {peak_bytes} bytes, {spec.memory_bytes} are allowed",
+                    EngineFault.MEMORY,
+                )
+            return answers
+        finally:
+            engine.close()
+
+    def _worker(self, artifact: Artifact, grid: TileGrid) -> WorkerSpec:
+        claimed = artifact.host_fixed_bytes + int(artifact.host_bytes_per_window_px * grid.window_px)
+        return WorkerSpec(
+            device="known_answers",
+            target=artifact.target,
+            runtime=artifact.runtime,
+            python=None,
+            threads=self._config.engine.threads,
+            memory_bytes=self._config.memory.interpreter_bytes + claimed + tensor_bytes(grid),
+            start_s=self._keys.known_answer_timeout_s,
+            deadline_s=self._keys.known_answer_timeout_s,
+        )
+
+    # Files that a delta may build on
+
+    def base(self, sha256: str) -> BaseFile | None:
+        """A file of the factory's folders or of a good slot, by its SHA-256."""
+        for file_sha256, base in self._bases():
+            if file_sha256 == sha256:
+                return base
+        return None
+
+    def _bases(self) -> Iterator[tuple[str, BaseFile]]:
+        for task, slots in self.slots.items():
+            for name in WRITABLE:
+                if slots.record.slots[name].state in (SlotState.GOOD, SlotState.TRIAL):
+                    yield from slots.base_files(name)
+            yield from _folder_bases(self.factory_folder(task))
+
+
+def _folder_bases(folder: Path) -> Iterator[tuple[str, BaseFile]]:
+    content = read_manifest(folder, MANIFEST_MAX_BYTES)
+    manifest = parse_manifest(content)
+    model = canonical(json.loads(content))
+    yield hashlib.sha256(model).hexdigest(), held_bytes(model)
+    for artifact in manifest.artifacts:
+        for file in artifact.files:
+            yield file.sha256, BaseFile(file.size_bytes, FileBytes(folder / file.path).read)
+    card = FileBytes(folder / "card.md")
+    if card.size_bytes:
+        content = card.read(0, card.size_bytes)
+        yield hashlib.sha256(content).hexdigest(), held_bytes(content)
+
+
+def _collected(
+    engine: ProcessEngine, task: Task, tiles: Sequence[Tile], timeout_s: float
+) -> Iterator[NDArray[Any]]:
+    for tile in tiles:
+        engine.submit(task, tile)
+        until_s = time.monotonic() + timeout_s
+        while (inference := engine.collect(timeout_s)) is None:
+            if time.monotonic() > until_s:
+                raise EngineLostError("known_answers: no answer", EngineFault.LATE)
+        yield inference.output.copy()
+
+
+def stretched(tile: Tile, grid: TileGrid) -> Tile:
+    """A tile of a flight window's size, filled by repeating ``tile``."""
+    codes = {}
+    for pitch, code in tile.codes.items():
+        rows, columns = grid.window_rows_px // pitch, grid.window_columns_px // pitch
+        copies = (1, 1, -(-rows // code.shape[2]), -(-columns // code.shape[3]))
+        codes[pitch] = np.ascontiguousarray(np.tile(code, copies)[:, :, :rows, :columns])
+    window = Window(0, 0, grid.window_rows_px, grid.window_columns_px)
+    valid = np.ones((grid.window_rows_px, grid.window_columns_px), np.bool_)
+    return Tile(0, window, window, codes, tile.geometry, valid, valid.size)
+
+
+def tensor_bytes(grid: TileGrid) -> int:
+    """What a child's shared memory holds for one window: codes, scores and atmosphere."""
+    pixels = grid.window_px
+    return 4 * pixels + 6 * pixels // Grid.R20M**2 + 3 * pixels // Grid.R60M**2 + 8 * pixels
+
+
+def runtime_versions() -> dict[str, str]:
+    """The version of each runtime that this interpreter has, by its name in manifests."""
+    found = {}
+    for name, package in (("openvino", "openvino"), ("litert", "ai-edge-litert")):
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
