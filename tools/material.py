@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE
-from payload.types import BANDS_OF_GRID, F32, U8, Band, Grid
+from payload.types import BANDS_OF_GRID, COUNTS_OFFSET, COUNTS_PER_REFLECTANCE, F32, U8, Band, Grid
 
 FILE_BANDS = tuple(Band)
 """Band order of the 13-band files: B01 to B08, B8A, B09 to B12."""
@@ -159,6 +159,23 @@ def all_patches(shared: Path, split: str) -> list[Patch]:
 def _unlabelled(root: Path, entry: Mapping[str, str]) -> Patch:
     grids = native_grids(read_planes(root / entry["file"]))
     return Patch(Path(entry["file"]).stem, place_of(entry["group"]), grids, None)
+
+
+def simulated_patches(folder: Path) -> list[Patch]:
+    """Patches that `python -m tools.simulate patches` wrote, in the order of their names; what is
+    doubtful in their truth is labelled 'not sure'."""
+    found = []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as arrays:
+            grids = {}
+            for grid in Grid:
+                counts = arrays[f"top_{10 * grid}m"]
+                reflectance = (counts.astype(np.float32) - COUNTS_OFFSET) / np.float32(COUNTS_PER_REFLECTANCE)
+                # What noise took below 0 is dark, not missing.
+                grids[grid] = np.where(counts != 0, np.maximum(reflectance, 1e-5), 0).astype(np.float32)
+            label = np.where(arrays["doubtful"], IGNORED_LABEL, arrays["label"]).astype(np.uint8)
+        found.append(Patch(path.stem, path.stem, grids, label))
+    return found
 
 
 def window_codes(grids: Mapping[Grid, F32], margin_px: int, multiple_px: int) -> dict[Grid, U8]:

@@ -2,20 +2,23 @@
 
 Reads what `python -m tools.train` left (scene and surface, whichever is there), quantizes
 with patches of l1c/train for calibration, measures memory in fresh processes and writes
-MODELS/scene_s2_v1 and MODELS/surface_s2_v1.
+MODELS/scene_s2_v2 and MODELS/surface_s2_v2.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from payload.types import Grid, Task
 from tools import material
+from tools.evaluate.pixel_rivals import RIVALS_FILE
 from tools.networks import checkpoint, export, footprint, model_folder, scores
 from tools.networks.card import write_card
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside
@@ -65,8 +68,8 @@ def quantize_task(task: Task, trained: Path, folder: Path, feeds: list[export.Fe
     return export.save(model, folder)
 
 
-def score_folds(trained: Path, shared: Path, feeds: list[export.Feed]) -> dict[str, dict[str, float]]:
-    """Out-of-fold scores of the networks of the folds, quantized as the shipped one is."""
+def score_folds(trained: Path, shared: Path, feeds: list[export.Feed]) -> NDArray[np.int64]:
+    """Out-of-fold confusion of the networks of the folds, quantized as the shipped one is."""
     labelled = material.labelled_patches(shared)
     folds = fold_of_place(labelled)
     total = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
@@ -74,7 +77,7 @@ def score_folds(trained: Path, shared: Path, feeds: list[export.Feed]) -> dict[s
         folder = fold_folder(trained, fold)
         xml = quantize_task(Task.SCENE, folder, folder, feeds)[0]
         total += score_patches(Runner(xml), inside(labelled, folds, fold))
-    return scores.class_scores(total)
+    return total
 
 
 def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
@@ -84,8 +87,12 @@ def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
     files = quantize_task(task, trained, folder, feeds)
     training = checkpoint.load_record(trained, task.value)["training"]
     if task is Task.SCENE and fold_folder(trained, 0).exists():
-        training["cross_validation"]["int8"] = score_folds(trained, shared, feeds)
+        found = score_folds(trained, shared, feeds)
+        training["cross_validation"]["int8"] = scores.class_scores(found)
+        training["cross_validation"]["confusion_int8"] = found.tolist()
     if task is Task.SURFACE:
+        if (trained / RIVALS_FILE).exists():
+            shutil.copyfile(trained / RIVALS_FILE, folder / RIVALS_FILE)
         runner = Runner(files[0])
         pairs = real_pairs(shared)
         training["sen2cor_int8"] = beside_sen2cor(pairs, lambda c: np.asarray(runner(c), np.float32))[0]

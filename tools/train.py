@@ -1,10 +1,11 @@
 """Make the networks again from the shared material.
 
-scene: cross-validates the recipe by place, then trains the network that ships on all places
-with the same recipe and number of steps. surface: trains on simulated pairs alone. rivals: trains
-on the same pairs what the surface network is measured against. All are seeded; the last step's
-average is kept, no checkpoint is chosen. Weights and a record go to OUT; a run that was cut off
-is taken up where it was when the same command is given again.
+scene: trains a network on simulated scenes, tunes and cross-validates it by place, then trains the
+network that ships on all places with the same recipe and number of steps. surface: trains on
+simulated pairs alone. rivals: trains on the same pairs what the surface network is measured
+against. All are seeded; the last step's average is kept, no checkpoint is chosen. Weights and a
+record go to OUT; a run that was cut off is taken up where it was when the same command is given
+again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import torch
 from tools import material
 from tools.networks import checkpoint
 from tools.networks.folds import FOLDS
-from tools.networks.scene_evaluation import cross_validate, train_one
-from tools.networks.scene_samples import SceneRecipe
-from tools.networks.surface_evaluation import simulated_errors
+from tools.networks.profiles import FULL, PROFILES
+from tools.networks.scene_evaluation import cross_validate, decide, pretrain, train_one
+from tools.networks.scene_samples import PRETRAINING, SceneRecipe
+from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
 from tools.networks.surface_training import SurfaceRecipe, train_surface
 
@@ -35,20 +37,26 @@ QUICK_PAIRS = 8
 VALIDATION_PAIRS = 120
 
 
-def make_scene(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
-    """Write scene.npz, scene.json and the networks of the folds."""
-    recipe = SceneRecipe(seed=seed)
+def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
+    """Write scene.npz, scene.json, the pretrained network and the networks of the folds."""
+    first, recipe = dataclasses.replace(PRETRAINING, seed=seed), SceneRecipe(seed=seed)
     if quick:
-        recipe = dataclasses.replace(recipe, steps=QUICK_SCENE_STEPS)
+        first, recipe = (dataclasses.replace(r, steps=QUICK_SCENE_STEPS) for r in (first, recipe))
+    pretrain(simulated, first, out)
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
-        started = [pool.submit(train_one, shared, fold, recipe, out) for fold in (*range(FOLDS), None)]
+        started = [
+            pool.submit(train_one, shared, simulated, fold, recipe, out) for fold in (*range(FOLDS), None)
+        ]
         for future in started:
             future.result()
-    crossed = cross_validate(shared, recipe, out)
+    shifts = decide(shared, recipe, out)
+    crossed = cross_validate(shared, recipe, out) | {"shifts": shifts}
     training = {
-        "summary": "Trained on all places of labels/dev and the clear patches of l1c/train with "
-        "synthetic clouds; scores are out-of-fold, cross-validated by place.",
+        "summary": "Pretrained on simulated scenes, tuned on all places of labels/dev and the clear patches "
+        "of l1c/train with synthetic clouds; scores are out-of-fold, cross-validated by place.",
+        "pretraining": dataclasses.asdict(first),
+        "simulated_patches": len(list(simulated.glob("*.npz"))),
         "seed": seed,
         "labelled_patches": len(material.labelled_patches(shared)),
         "clear_patches": len(material.clear_patches(shared, "train")),
@@ -58,22 +66,21 @@ def make_scene(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) ->
     checkpoint.save_record(record, out, "scene")
 
 
-def make_surface(shared: Path, out: Path, seed: int, *, quick: bool) -> None:
-    """Write surface.npz and surface.json."""
-    recipe = SurfaceRecipe(seed=seed)
-    if quick:
-        recipe = dataclasses.replace(recipe, steps=QUICK_SURFACE_STEPS)
+def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool) -> None:
+    """Write surface.npz and surface.json of the recipe's sensor."""
     clear = material.clear_patches(shared, "train")
     network, bounds = train_surface(clear, recipe, out / "surface_progress.npz")
     validation = material.clear_patches(shared, "val")
     pairs = QUICK_PAIRS if quick else VALIDATION_PAIRS
+    factors = calibrate_sigma(network, validation, pairs, recipe.seed + 2, recipe.profile)
     training = {
         "summary": "Trained on simulated pairs only: clear patches of l1c/train seen again through "
         "random atmospheres of the simulator. Real L1C/L2A pairs were never trained or selected on.",
-        "seed": seed,
+        "seed": recipe.seed,
         "recipe": dataclasses.asdict(recipe),
         "clear_patches": len(clear),
-        "simulated_validation": simulated_errors(network, validation, pairs, seed + 1),
+        "sigma_factors": factors,
+        "simulated_validation": simulated_errors(network, validation, pairs, recipe.seed + 1, recipe.profile),
     }
     record = {"widths": list(recipe.widths), **bounds, "training": training}
     checkpoint.save(network, record, out, "surface")
@@ -94,9 +101,16 @@ def main() -> int:
     )
     parser.add_argument("network", choices=["scene", "surface", "rivals"], help="which network to train")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
+    parser.add_argument(
+        "--simulated", type=Path, default=Path("build/sim"), help="patches of tools.simulate (scene)"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
     parser.add_argument("--jobs", type=int, default=1, help="scene networks trained at a time (1)")
+    parser.add_argument(
+        "--profile", choices=list(PROFILES), default=FULL, help=f"whose bands (surface; {FULL})"
+    )
+    parser.add_argument("--surface-steps", type=int, metavar="N", help="instead of those of the recipe")
     parser.add_argument("--quick", action="store_true", help="a few steps, to try the path")
     asked = parser.parse_args()
     if not (asked.shared / "data" / "DATA.md").exists():
@@ -105,11 +119,19 @@ def main() -> int:
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
     if asked.network == "scene":
-        make_scene(asked.shared, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+        if not any(asked.simulated.glob("*.npz")):
+            parser.error(
+                f"{asked.simulated}: no simulated patches here; first run "
+                f"python -m tools.simulate patches --seed 100 --count 400 --out {asked.simulated}"
+            )
+        make_scene(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
     elif asked.network == "rivals":
         make_rivals(asked.shared, asked.out, asked.seed)
     else:
-        make_surface(asked.shared, asked.out, asked.seed, quick=asked.quick)
+        recipe = SurfaceRecipe(seed=asked.seed, profile=asked.profile)
+        steps = QUICK_SURFACE_STEPS if asked.quick else asked.surface_steps or recipe.steps
+        out = asked.out if asked.profile == FULL else asked.out / "profiles" / asked.profile
+        make_surface(asked.shared, out, dataclasses.replace(recipe, steps=steps), quick=asked.quick)
     print(f"train: {asked.network} done in {time.monotonic() - begun:.0f} s", file=sys.stderr)
     return 0
 

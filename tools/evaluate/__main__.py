@@ -15,7 +15,15 @@ from tools.evaluate.folders import Entry, FolderError, labelled_entries, pair_en
 from tools.evaluate.pixel_rivals import load_rivals
 from tools.evaluate.report import write_report
 from tools.evaluate.rivals import make_rivals
-from tools.evaluate.scene_run import OURS, Judge, SceneRun, classify_all, score_all
+from tools.evaluate.scene_run import (
+    OURS,
+    Judge,
+    SceneRun,
+    classify_all,
+    score_all,
+    score_without,
+    sigma_as_cloud_mask,
+)
 from tools.evaluate.surface_run import means_over_pairs, score_pairs, score_truths
 from tools.material import place_of
 from tools.networks.folds import fold_folder
@@ -91,6 +99,17 @@ def scene_command(asked: argparse.Namespace) -> str:
     _remark(remarks)
     figures = run.figures()
     return json.dumps(figures, indent=2, sort_keys=True) if asked.json else scene_text(figures)
+
+
+def bands_command(asked: argparse.Namespace) -> str:
+    judge, _, _ = judge_of(asked.model, asked.out_of_fold)
+    found = score_without(labelled_entries(asked.images), judge)
+    return json.dumps(found, indent=2) if asked.json else tables.loss_table(found)
+
+
+def confidence_command(asked: argparse.Namespace) -> str:
+    found = sigma_as_cloud_mask(labelled_entries(asked.images), flown.open_model(asked.model_surface).answer)
+    return json.dumps(found, indent=2) if asked.json else tables.curve_table(found)
 
 
 def surface_command(asked: argparse.Namespace) -> str:
@@ -184,8 +203,15 @@ def build_parser() -> argparse.ArgumentParser:
     surface.set_defaults(run=surface_command)
     report = commands.add_parser("report", help="one HTML page with tables, scatter plots and picture strips")
     report.set_defaults(run=report_command)
-    for command in (scene, report):
-        required = command is scene
+    bands = commands.add_parser("bands", help="class maps where bands are missing, one by one and by sensor")
+    bands.set_defaults(run=bands_command)
+    confidence = commands.add_parser("confidence", help="the surface's sigma as a cloud mask")
+    confidence.set_defaults(run=confidence_command)
+    confidence.add_argument("--images", type=Path, required=True, metavar="DIR", help="labelled patches")
+    for command in (confidence, report):
+        command.add_argument("--model-surface", type=Path, default=SURFACE_MODEL, help="surface model folder")
+    for command in (scene, bands, report):
+        required = command is not report
         command.add_argument("--images", type=Path, required=required, metavar="DIR", help="labelled patches")
         command.add_argument("--model", type=Path, default=SCENE_MODEL, help=f"model folder ({SCENE_MODEL})")
         command.add_argument(
@@ -206,11 +232,10 @@ def build_parser() -> argparse.ArgumentParser:
     surface.add_argument("--model", type=Path, default=SURFACE_MODEL, help=f"model folder ({SURFACE_MODEL})")
     surface.add_argument("--scene-model", type=Path, default=SCENE_MODEL, help=f"class map ({SCENE_MODEL})")
     report.add_argument("--pairs", type=Path, metavar="DIR", help="pairs of Level-1C and Level-2A")
-    report.add_argument("--model-surface", type=Path, default=SURFACE_MODEL, help="surface model folder")
     report.add_argument("--out", type=Path, default=Path("build/report.html"), help="the page to write")
     for command in (surface, report):
         command.add_argument("--smac", type=Path, default=SMAC_FILE, help="SMAC coefficients for its row")
-    for command in (scene, surface):
+    for command in (scene, bands, confidence, surface):
         command.add_argument("--json", action="store_true", help="figures for machines instead of tables")
     return parser
 

@@ -7,14 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from payload.core.surface import CELL_PX
 from payload.types import F32, U8, Band
 from tools.evaluate import flown
 from tools.evaluate import scene_scores as scoring
 from tools.evaluate.folders import Entry, read_label, read_stack
 from tools.evaluate.rivals import Rival
+from tools.evaluate.surface_metrics import band_places
 from tools.material import FILE_BANDS
+from tools.networks.profiles import FULL, PROFILES
 
 OURS = "Skysift INT8"
+MOSTLY = 0.7
 
 Judge = Callable[[Entry], flown.Answer]
 """The network that answers for an entry: one for all, or the one whose training left its place out."""
@@ -70,6 +78,65 @@ def classify_all(entries: Sequence[Entry], judge: Judge) -> Iterator[Seen]:
         yield Seen(entry, planes, label, classes)
     if sys.stderr.isatty():
         print(file=sys.stderr)
+
+
+def losses() -> dict[str, tuple[Band, ...]]:
+    """What may be missing: nothing, each band alone, and all that a few-band sensor lacks."""
+    lost: dict[str, tuple[Band, ...]] = {"nothing": ()}
+    lost |= {band.value: (band,) for band in FILE_BANDS}
+    for name, kept in PROFILES.items():
+        if name == FULL:
+            continue
+        lost[f"all but {name}"] = tuple(band for band in FILE_BANDS if band not in kept)
+    return lost
+
+
+def score_without(entries: Sequence[Entry], judge: Judge) -> dict[str, scoring.Scores]:
+    """Our pooled scores where bands are missing: they hold nothing but darkness."""
+    totals = {name: np.zeros((4, 4), np.int64) for name in losses()}
+    for entry in entries:
+        planes = read_stack(entry.image, FILE_BANDS)
+        rows, cols = planes[Band.B02].shape
+        label = read_label(entry.truth, (rows, cols))
+        nothing = np.zeros((rows, cols), np.float32)
+        for name, bands in losses().items():
+            left = {band: nothing if band in bands else plane for band, plane in planes.items()}
+            classes = flown.classify(flown.counts_of(left), judge(entry))[:rows, :cols]
+            totals[name] += scoring.count(label, classes)
+    return {name: scoring.scores_of(total) for name, total in totals.items()}
+
+
+def sigma_as_cloud_mask(entries: Sequence[Entry], surface: flown.Answer) -> dict[str, float]:
+    """Does the surface network know that it does not see the ground? Per band, the area under the
+    curve of sigma as a detector of cells that are mostly cloud: 0.5 is chance, 1 is perfect."""
+    sigmas: dict[str, list[F32]] = {}
+    clouds: list[NDArray[np.bool_]] = []
+    for entry in entries:
+        planes = read_stack(entry.image, FILE_BANDS)
+        rows, cols = planes[Band.B02].shape
+        label = read_label(entry.truth, (rows, cols))
+        cells = (rows // CELL_PX, cols // CELL_PX)
+        cut = label[: cells[0] * CELL_PX, : cells[1] * CELL_PX]
+        blocks = cut.reshape(cells[0], CELL_PX, cells[1], CELL_PX)
+        cloudy = np.isin(blocks, scoring.TARGETS["cloud"]).mean(axis=(1, 3))
+        clear = (blocks == 0).mean(axis=(1, 3))
+        sure = (cloudy > MOSTLY) | (clear > MOSTLY)
+        clouds.append((cloudy > MOSTLY)[sure])
+        found = flown.correct(flown.counts_of(planes), surface)
+        for band, (grid, index) in band_places().items():
+            sigma = found.sigma[grid][index, : cells[0], : cells[1]]
+            sigmas.setdefault(band.value, []).append(sigma[sure])
+    truth = np.concatenate(clouds)
+    return {band: area_under_curve(np.concatenate(parts), truth) for band, parts in sigmas.items()}
+
+
+def area_under_curve(score: F32, is_true: NDArray[np.bool_]) -> float:
+    """The chance that a true one scores higher than a false one (Mann and Whitney 1947)."""
+    ranks = rankdata(score)
+    true, false = int(is_true.sum()), int((~is_true).sum())
+    if not true or not false:
+        return float("nan")
+    return float((ranks[is_true].sum() - true * (true + 1) / 2) / (true * false))
 
 
 def score_all(seen: Iterator[Seen], rivals: Mapping[str, Rival]) -> SceneRun:

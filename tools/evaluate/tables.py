@@ -102,3 +102,21 @@ def confidence_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     names = ("mean_sigma", "rmse", "within_90_percent")
     lines = [[band, *(number(rows[band][name], 4) for name in names)] for band in FILE_ORDER if band in rows]
     return markdown(["band", "mean sigma", "RMSE", "within 1.64 sigma (should be 0.90)"], lines)
+
+
+def loss_table(found: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> str:
+    """Pooled scores by what is missing."""
+    rows = []
+    for name, scores in found.items():
+        cells = [
+            " / ".join(number(scores[target][part]) for part in ("f1", "f2", "false_alarms"))
+            for target in TARGETS
+        ]
+        rows.append([name, *cells])
+    return markdown(["missing", *(f"{target}: F1 / F2 / false alarms" for target in TARGETS)], rows)
+
+
+def curve_table(found: Mapping[str, float]) -> str:
+    """Area under the curve of sigma as a cloud mask, by band."""
+    bands = [band for band in FILE_ORDER if band in found]
+    return markdown(["sigma of", *bands], [["area under the curve", *(number(found[b]) for b in bands)]])

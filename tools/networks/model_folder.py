@@ -12,10 +12,10 @@ from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.types import BANDS_OF_GRID, Task
 
 FORMAT = 1
-VERSION = 1
+VERSION = 2
 HALO_PX = 72
 PHASE_PX = 48
-FOLDER_OF_TASK = {Task.SCENE: "scene_s2_v1", Task.SURFACE: "surface_s2_v1"}
+FOLDER_OF_TASK = {Task.SCENE: "scene_s2_v2", Task.SURFACE: "surface_s2_v2"}
 
 
 def describe_file(path: Path) -> dict[str, Any]:

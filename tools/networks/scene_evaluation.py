@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from payload.types import U8, Grid, Task
-from tools.material import Patch, clear_patches, labelled_patches, window_codes
-from tools.networks import checkpoint, scores, threshold_rule
+from tools.material import Patch, clear_patches, labelled_patches, simulated_patches, window_codes
+from tools.networks import checkpoint, decision, scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
 from tools.networks.scene_samples import Grounds, SceneRecipe
@@ -23,51 +23,109 @@ Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
 """From the codes of a window to class scores (4, rows, cols)."""
 
 
-def train_one(shared: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
-    """Train the network of one fold, or with None the one of all places, and keep it.
+UNDECIDED = "scene_undecided"
+
+
+def simulated_folder(folder: Path) -> Path:
+    return folder / "simulated"
+
+
+def _keep(
+    grounds: Grounds, recipe: SceneRecipe, folder: Path, note: str, start: SceneNetwork | None
+) -> SceneNetwork:
+    """The network of a recipe, trained unless ``folder`` has it already."""
+    record = {"widths": list(recipe.widths), "recipe": checkpoint.plain(asdict(recipe))}
+    if checkpoint.holds(record, folder, Task.SCENE.value):
+        network = SceneNetwork(recipe.widths)
+        checkpoint.load_weights(network, folder, Task.SCENE.value)
+        return network
+    network = train_scene(grounds, recipe, note, folder / "scene_progress.npz", start)
+    checkpoint.save(network, record, folder, Task.SCENE.value)
+    return network
+
+
+def pretrain(simulated: Path, recipe: SceneRecipe, folder: Path) -> SceneNetwork:
+    """The network that saw simulated scenes alone, kept in ``folder``/simulated."""
+    grounds = Grounds([], [], simulated_patches(simulated))
+    return _keep(grounds, recipe, simulated_folder(folder), "simulated", None)
+
+
+def train_one(shared: Path, simulated: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
+    """Tune the pretrained network for one fold, or with None for all places, and keep it.
 
     One that is there already, of the same recipe, is not trained again. Clear patches of a
     place that is held out are held out too.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    start = SceneNetwork(recipe.widths)
+    checkpoint.load_weights(start, simulated_folder(folder), Task.SCENE.value)
     labelled, clear = labelled_patches(shared), clear_patches(shared, "train")
     note, target = "all places", folder
     if fold is not None:
         folds = fold_of_place(labelled)
         labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
         note, target = f"fold {fold}", fold_folder(folder, fold)
-    grounds = Grounds(labelled, clear)
-    record = {"widths": list(recipe.widths), "recipe": checkpoint.plain(asdict(recipe))}
-    if checkpoint.holds(record, target, Task.SCENE.value):
-        return
-    network = train_scene(grounds, recipe, note, target / "scene_progress.npz")
-    checkpoint.save(network, record, target, Task.SCENE.value)
+    grounds = Grounds(labelled, clear, simulated_patches(simulated) if recipe.simulated_share else ())
+    _keep(grounds, recipe, target, note, start)
+
+
+def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
+    """Move the lines between the classes of every kept network (`decision`), and say by how much.
+
+    The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
+    """
+    labelled = labelled_patches(shared)
+    folds = fold_of_place(labelled)
+    judged: dict[int, list[decision.Judged]] = {}
+    for fold in range(FOLDS):
+        network = _undecided(fold_folder(folder, fold), recipe)
+        judged[fold] = [decision.judge(network, patch) for patch in inside(labelled, folds, fold)]
+    shifts = {}
+    for fold in (None, *range(FOLDS)):
+        others = [part for number, parts in judged.items() if number != fold for part in parts]
+        shift = decision.best_shift(others)
+        target = folder if fold is None else fold_folder(folder, fold)
+        network = _undecided(target, recipe)
+        decision.apply_shift(network, shift)
+        checkpoint.save(network, checkpoint.load_record(target, UNDECIDED), target, Task.SCENE.value)
+        shifts["all places" if fold is None else f"fold {fold}"] = decision.named(shift)
+    return shifts
+
+
+def _undecided(folder: Path, recipe: SceneRecipe) -> SceneNetwork:
+    """The network of a folder as trained, kept under another name the first time."""
+    network = SceneNetwork(recipe.widths)
+    if not (folder / f"{UNDECIDED}.npz").exists():
+        checkpoint.load_weights(network, folder, Task.SCENE.value)
+        checkpoint.save(network, checkpoint.load_record(folder, Task.SCENE.value), folder, UNDECIDED)
+    checkpoint.load_weights(network, folder, UNDECIDED)
+    return network.eval()
 
 
 def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, Any]:
-    """Scores over the out-of-fold pixels of the kept networks (float32) and of the rule."""
+    """Scores over the out-of-fold pixels of the kept networks (float32), of the network that saw
+    simulated scenes alone, of the networks before `decide`, and of the rule."""
     labelled = labelled_patches(shared)
     folds = fold_of_place(labelled)
-    by_network = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
-    by_rule = by_network.copy()
+    methods = ("float32", "undecided", "simulation_alone", "rule")
+    totals = {name: np.zeros((scores.CLASSES, scores.CLASSES), np.int64) for name in methods}
+    untuned = SceneNetwork(recipe.widths)
+    checkpoint.load_weights(untuned, simulated_folder(folder), Task.SCENE.value)
     for fold in range(FOLDS):
-        network = SceneNetwork(recipe.widths)
-        checkpoint.load_weights(network, fold_folder(folder, fold), Task.SCENE.value)
+        networks = {"simulation_alone": untuned, "undecided": _undecided(fold_folder(folder, fold), recipe)}
+        networks["float32"] = SceneNetwork(recipe.widths)
+        checkpoint.load_weights(networks["float32"], fold_folder(folder, fold), Task.SCENE.value)
         thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
         for patch in inside(labelled, folds, fold):
             assert patch.label is not None
-            by_network += scores.confusion(patch.label, classify(network, patch))
+            for name, network in networks.items():
+                totals[name] += scores.confusion(patch.label, classify(network, patch))
             rule = threshold_rule.apply_rule(threshold_rule.features_of(patch), thresholds)
-            by_rule += scores.confusion(patch.label, rule)
-    return {
-        "recipe": asdict(recipe),
-        "float32": scores.class_scores(by_network),
-        "rule": scores.class_scores(by_rule),
-        "confusion_float32": by_network.tolist(),
-        "confusion_rule": by_rule.tolist(),
-        "folds": folds,
-    }
+            totals["rule"] += scores.confusion(patch.label, rule)
+    found: dict[str, Any] = {name: scores.class_scores(total) for name, total in totals.items()}
+    found |= {f"confusion_{name}": total.tolist() for name, total in totals.items()}
+    return found | {"recipe": asdict(recipe), "folds": folds}
 
 
 def classify_window(score: Score, patch: Patch) -> U8:

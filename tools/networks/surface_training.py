@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from payload.types import F32, U8, Grid
+from payload.types import BANDS_OF_GRID, F32, U8, Grid
 from tools.material import Grids, Patch, encode
 from tools.networks import resuming
 from tools.networks import surface_simulation as simulation
 from tools.networks.averaging import RunningAverage
+from tools.networks.profiles import FULL, PROFILES
 from tools.networks.seven_bits import keep_rounded, round_weights
 from tools.networks.surface_network import (
     BANDS,
@@ -51,6 +52,7 @@ class SurfaceRecipe:
     weight_decay: float = 0.01
     average_decay: float = 0.995
     unknown_geometry_share: float = 0.5
+    profile: str = FULL
     seed: int = 0
 
 
@@ -79,13 +81,15 @@ def physical_bounds(rng: np.random.Generator) -> tuple[list[float], list[float],
     return [[round(float(v), 5) for v in values] for values in (low, high, prior)]  # type: ignore[return-value]
 
 
-def draw_pair(rng: np.random.Generator, patch: Patch, unknown_share: float) -> Pair:
-    """A patch under a new sky; now and then with a border of no data."""
+def draw_pair(rng: np.random.Generator, patch: Patch, unknown_share: float, profile: str = FULL) -> Pair:
+    """A patch under a new sky, its codes those of ``profile``; now and then with a border of no data."""
     grids = simulation.crop_to_window(rng, patch.grids, WINDOW_PX)
     surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids))
     sky = simulation.draw_sky(rng)
     top = simulation.look_through(rng, surface, sky)
     codes = {grid: encode(plane) for grid, plane in top.items()}
+    for grid, bands in BANDS_OF_GRID.items():
+        codes[grid][[band not in PROFILES[profile] for band in bands]] = 0
     sampled_top, sampled_surface = _sample(rng, top, surface)
     if rng.random() < 0.25:
         gone = int(rng.integers(1, 4)) * CELL_PX
@@ -177,7 +181,9 @@ class PairStream:
         rng, recipe = self._rng, self._recipe
         wanted = recipe.fresh if self._kept else max(FIRST_PAIRS, recipe.fresh)
         chosen = rng.integers(0, len(self._patches), wanted)
-        fresh = [draw_pair(rng, self._patches[i], recipe.unknown_geometry_share) for i in chosen]
+        fresh = [
+            draw_pair(rng, self._patches[i], recipe.unknown_geometry_share, recipe.profile) for i in chosen
+        ]
         self._kept = [*self._kept, *fresh][-KEPT_PAIRS:]
         again = rng.integers(0, len(self._kept), recipe.batch - recipe.fresh)
         return [*fresh[: recipe.fresh], *(self._kept[i] for i in again)]
