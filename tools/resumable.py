@@ -1,0 +1,66 @@
+"""Keeps a training that was cut off: weights, optimizer and step in one file of arrays, no pickle.
+
+For networks with normalisation, whose running means are no parameters but belong to the state,
+and for runs that must not be mixed up: a file left by another recipe is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def save_training(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, recipe: str
+) -> None:
+    """Write the state after ``step`` steps; ``path`` holds the old state or the new one, whole.
+
+    ``recipe`` names all that decides the run: `load_training` refuses another one.
+    """
+    arrays = {f"weight/{key}": value.detach().numpy() for key, value in network.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            arrays[f"optimizer/{number}/{key}"] = np.asarray(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, about=np.array(json.dumps({"step": step, "recipe": recipe})), **arrays)
+    part.replace(path)
+
+
+def load_training(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: str) -> int:
+    """Bring both back to where `save_training` left them; the number of steps done.
+
+    Raises:
+        ValueError: the file belongs to another recipe.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        about = json.loads(str(arrays["about"]))
+        if about["recipe"] != recipe:
+            raise ValueError(f"{path}: left by another training; remove it or choose another folder")
+        weights: dict[str, torch.Tensor] = {}
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name in arrays.files:
+            kind, _, rest = name.partition("/")
+            if kind == "weight":
+                weights[rest] = torch.from_numpy(arrays[name])
+            elif kind == "optimizer":
+                number, _, key = rest.partition("/")
+                moments.setdefault(int(number), {})[key] = torch.from_numpy(np.array(arrays[name]))
+    network.load_state_dict(weights)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return int(about["step"])
+
+
+def set_cosine_rate(
+    optimizer: torch.optim.Optimizer, step: int, steps: int, peak_rates: list[float], warm: int = 50
+) -> None:
+    """The rate of each group at ``step``: up in a straight line, down to 1 % as a cosine."""
+    warming = min(1.0, (step + 1) / warm)
+    share = warming * (0.01 + 0.99 * (1 + np.cos(np.pi * step / steps)) / 2)
+    for group, peak in zip(optimizer.param_groups, peak_rates, strict=True):
+        group["lr"] = peak * share
