@@ -1,0 +1,240 @@
+"""Damaged, forged and replayed packets by the ten thousand, or by the ten million with `make fuzz`.
+
+The judge of what is a whole packet is `binascii.crc_hqx`, the standard library's CRC-CCITT, not
+the code under test.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from payload.core.guard import CommandGuard, seal
+from payload.core.packets import TC_MAX_BYTES, pack_telecommand, pack_telemetry
+from payload.core.telecommands import COMMANDS
+from payload.core.telemetry import Telemetry
+from payload.core.wire import Wire
+from payload.flight.calls import Call, Execute, Now, Quiet
+from payload.flight.downlink import Downlink
+from payload.flight.uplink import Uplink
+from payload.ports import Arrival, Clock, FlightMemory
+from tools.telemetry import Reader
+
+CASES = int(os.environ.get("SKYSIFT_FUZZ_PACKETS", "20000"))
+APID, KEY = 100, bytes(range(32))
+BATCH = 50
+GROWTH_MAX_BYTES = 4 << 20
+INNER = pack_telecommand(APID, 17, 1, 1, b"")
+
+Damage = Callable[[bytes, random.Random], bytes]
+
+
+class FixedClock(Clock):
+    def utc_ns(self) -> int:
+        return 1_800_000_000_000_000_000
+
+    def mono_ns(self) -> int:
+        return 0
+
+
+class DictMemory(FlightMemory):
+    """Implements `ports.FlightMemory` without a disk: ten million commits are not what is tested."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, int | float | str] = {}
+
+    def get(self, name: str) -> int | float | str | None:
+        return self.facts.get(name)
+
+    def put(self, name: str, value: int | float | str) -> None:
+        self.facts[name] = value
+
+    def put_all(self, values: Mapping[str, int | float | str]) -> None:
+        self.facts.update(values)
+
+    def drop(self, name: str) -> None:
+        self.facts.pop(name, None)
+
+    def names(self, prefix: str) -> list[str]:
+        return sorted(name for name in self.facts if name.startswith(prefix))
+
+
+class Witness(Quiet):
+    """Does every command by remembering which request it was."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+
+    @property
+    def commands(self) -> Mapping[str, Execute]:
+        return {command.name: self._note for command in COMMANDS}
+
+    def _note(self, call: Call) -> bool:
+        self.done.append(call.request.sequence_control & 0x3FFF)
+        return True
+
+
+def flips(low: int, high: int) -> Damage:
+    def damage(packet: bytes, dice: random.Random) -> bytes:
+        changed = bytearray(packet)
+        for place in dice.sample(range(8 * len(packet)), dice.randint(low, high)):
+            changed[place // 8] ^= 1 << place % 8
+        return bytes(changed)
+
+    return damage
+
+
+def burst(low: int, high: int) -> Damage:
+    def damage(packet: bytes, dice: random.Random) -> bytes:
+        bits = dice.randint(low, high)
+        at = dice.randrange(8 * len(packet) - bits)
+        pattern = 1 | 1 << (bits - 1) | dice.getrandbits(bits)
+        return (int.from_bytes(packet, "big") ^ pattern << at).to_bytes(len(packet), "big")
+
+    return damage
+
+
+def truncated(packet: bytes, dice: random.Random) -> bytes:
+    return packet[: dice.randrange(len(packet))]
+
+
+def garbled(packet: bytes, dice: random.Random) -> bytes:
+    keep = dice.randrange(6, len(packet))
+    return packet[:keep] + dice.randbytes(len(packet) - keep)
+
+
+def lengthened(packet: bytes, dice: random.Random) -> bytes:
+    return packet[:4] + dice.randrange(TC_MAX_BYTES).to_bytes(2, "big") + packet[6:]
+
+
+def spliced(packet: bytes, dice: random.Random) -> bytes:
+    other = a_command(dice, dice.randrange(1 << 40, 1 << 41), 1)
+    return packet[: dice.randrange(6, len(packet))] + other[dice.randrange(6, len(other)) :]
+
+
+def forged(packet: bytes, dice: random.Random) -> bytes:
+    """Another content with a right CRC, by somebody who has no key."""
+    changed = bytearray(packet[:-2])
+    for _ in range(dice.randint(1, 8)):
+        changed[dice.randrange(6, len(changed))] ^= 1 << dice.randrange(8)
+    if bytes(changed) == packet[:-2]:
+        changed[-1] ^= 1
+    return bytes(changed) + binascii.crc_hqx(changed, 0xFFFF).to_bytes(2, "big")
+
+
+def untagged(packet: bytes, dice: random.Random) -> bytes:
+    return pack_telecommand(APID, packet[7], packet[8], dice.randrange(1 << 14), packet[11:-18])
+
+
+DAMAGES: dict[str, Damage] = {
+    "flips of 1 to 3 bits": flips(1, 3),
+    "flips of 4 to 40 bits": flips(4, 40),
+    "bursts up to 16 bits": burst(2, 16),
+    "bursts of 17 to 64 bits": burst(17, 64),
+    "truncated": truncated,
+    "garbled tails": garbled,
+    "other lengths": lengthened,
+    "spliced": spliced,
+    "forged with a right CRC": forged,
+    "without a tag": untagged,
+    "replayed": lambda packet, _: packet,
+}
+
+
+def a_command(dice: random.Random, counter: int, sequence: int) -> bytes:
+    command = dice.choice(COMMANDS)
+    held = {Wire.PACKET: INNER, Wire.TEXT: "/data/strip.yaml", Wire.TIME: 10**18, Wire.F64: 0.5}
+    group = {
+        f.name: held.get(f.wire, dice.randrange(100)) for f in command.fields if f.name not in command.fixed
+    }
+    groups = [group] if command.repeats or group else []
+    return seal(KEY, counter, APID, command.service, command.subtype, sequence, command.pack(*groups))
+
+
+def is_whole_command(packet: bytes) -> bool:
+    """By the standard library: length, CRC-16, and that it claims to be a command of our APID."""
+    return (
+        8 <= len(packet) <= TC_MAX_BYTES
+        and packet[:2] == (0x1800 | APID).to_bytes(2, "big")
+        and packet[2] >= 0xC0
+        and int.from_bytes(packet[4:6], "big") + 7 == len(packet)
+        and binascii.crc_hqx(packet, 0xFFFF) == 0
+    )
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_nothing_damaged_forged_or_replayed_is_done_and_every_neighbour_is(name: str) -> None:
+    dice, damage = random.Random(name), DAMAGES[name]
+    telemetry, witness, answers = Telemetry(), Witness(), [0]
+
+    def send(_packet: bytes) -> None:
+        answers[0] += 1
+
+    downlink = Downlink(APID, FixedClock(), telemetry, send)
+    uplink = Uplink(APID, CommandGuard(KEY, 0), DictMemory(), [witness], downlink, telemetry)
+    counter, whole, undetected, genuine = 0, 0, 0, 0
+    started_bytes = resident_bytes()
+    for batch in range(max(1, CASES // len(DAMAGES) // BATCH)):
+        stream, expected = [], []
+        for number in range(BATCH):
+            counter += 2
+            neighbour = a_command(dice, counter, number)
+            wrong = (
+                damage(neighbour, dice)
+                if name == "replayed"
+                else damage(a_command(dice, counter - 1, 0x3000 | number), dice)
+            )
+            stream += [neighbour, wrong]
+            expected.append(number)
+            # In what is damaged a whole command may lie that it was to schedule; it has no tag.
+            undetected += is_whole_command(wrong)
+            whole += 1 if is_whole_command(wrong) else wrong.count(INNER)
+        genuine += BATCH
+        content = b"".join(stream)
+        witness.done.clear()
+        # In pieces of any size, as TCP has them; the end of the batch is the end of the stream.
+        at = 0
+        while at < len(content):
+            size = dice.randint(1, 2000)
+            uplink.receive([Arrival(1, content[at : at + size], is_end=False)], Now(10**18, batch))
+            at += size
+        uplink.receive([Arrival(1, b"", is_end=True)], Now(10**18, batch))
+        assert witness.done == expected
+        telemetry.take_events(0)
+        if batch == 20:
+            started_bytes = resident_bytes()
+    assert telemetry.values["commands_accepted"] == genuine
+    assert telemetry.values["commands_rejected"] == telemetry.counts.get("command_rejected", 0) == whole
+    assert resident_bytes() - started_bytes < GROWTH_MAX_BYTES
+    # All wanted reports of the genuine, and no more answers to noise than the throttle lets.
+    assert answers[0] <= 3 * genuine + 16
+    if name in ("forged with a right CRC", "without a tag", "replayed"):
+        assert undetected == genuine
+        is_forged = name.startswith("forged")  # which may be of another PUS version, too
+        assert telemetry.values["commands_unauthentic"] == whole or is_forged
+    elif name in ("flips of 1 to 3 bits", "bursts up to 16 bits"):
+        assert undetected == 0  # CRC-16 finds all of these
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGES if name != "replayed"])
+def test_the_ground_reads_every_telemetry_packet_beside_a_damaged_one(name: str) -> None:
+    if name in ("spliced", "forged with a right CRC", "without a tag"):
+        pytest.skip("made for commands")
+    dice, damage, reader = random.Random(name), DAMAGES[name], Reader(APID)
+    for _ in range(max(1, CASES // len(DAMAGES) // BATCH // 4)):
+        packets = [
+            pack_telemetry(APID, 17, 2, number, number, 10**18, True, b"") for number in range(2 * BATCH)
+        ]
+        stream = [damage(p, dice) if number % 2 else p for number, p in enumerate(packets)]
+        readings = [*reader.feed(b"".join(stream)), *reader.end()]
+        found = {reading.sequence for reading in readings if reading.name == "alive"}
+        assert found >= set(range(0, 2 * BATCH, 2))
