@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 BOOTSTRAP = PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check campaign hil bench interfaces clean
+.PHONY: help run test check campaign hil fuzz bench interfaces clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18

@@ -22,7 +22,8 @@ from payload.core.wire import Wire
 from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.flight.downlink import Downlink
 from payload.flight.uplink import Uplink
-from payload.ports import Arrival, Clock, FlightMemory
+from payload.ports import Arrival
+from tests.on_board import DictMemory, ToldClock
 from tools.telemetry import Reader
 
 CASES = int(os.environ.get("SKYSIFT_FUZZ_PACKETS", "20000"))
@@ -32,36 +33,6 @@ GROWTH_MAX_BYTES = 4 << 20
 INNER = pack_telecommand(APID, 17, 1, 1, b"")
 
 Damage = Callable[[bytes, random.Random], bytes]
-
-
-class FixedClock(Clock):
-    def utc_ns(self) -> int:
-        return 1_800_000_000_000_000_000
-
-    def mono_ns(self) -> int:
-        return 0
-
-
-class DictMemory(FlightMemory):
-    """Implements `ports.FlightMemory` without a disk: ten million commits are not what is tested."""
-
-    def __init__(self) -> None:
-        self.facts: dict[str, int | float | str] = {}
-
-    def get(self, name: str) -> int | float | str | None:
-        return self.facts.get(name)
-
-    def put(self, name: str, value: int | float | str) -> None:
-        self.facts[name] = value
-
-    def put_all(self, values: Mapping[str, int | float | str]) -> None:
-        self.facts.update(values)
-
-    def drop(self, name: str) -> None:
-        self.facts.pop(name, None)
-
-    def names(self, prefix: str) -> list[str]:
-        return sorted(name for name in self.facts if name.startswith(prefix))
 
 
 class Witness(Quiet):
@@ -179,7 +150,7 @@ def test_nothing_damaged_forged_or_replayed_is_done_and_every_neighbour_is(name:
     def send(_packet: bytes) -> None:
         answers[0] += 1
 
-    downlink = Downlink(APID, FixedClock(), telemetry, send)
+    downlink = Downlink(APID, ToldClock(), telemetry, send)
     uplink = Uplink(APID, CommandGuard(KEY, 0), DictMemory(), [witness], downlink, telemetry)
     counter, whole, undetected, genuine = 0, 0, 0, 0
     started_bytes = resident_bytes()
