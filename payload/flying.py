@@ -14,6 +14,7 @@ from payload import __version__
 from payload.config import NONE, Config, ServiceConfig, load_config, parse_address, read_text
 from payload.core import xtce
 from payload.core.guard import CommandGuard, parse_key
+from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
 from payload.core.packets import Request
 from payload.core.telecommands import Arguments, Command
 from payload.core.telemetry import Telemetry
@@ -21,6 +22,7 @@ from payload.drivers.board import LinuxBoard, SystemClock
 from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.drivers.ground_links import SocketLinks
 from payload.drivers.inbox import open_inbox
+from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
 from payload.drivers.store_lock import Role
@@ -132,7 +134,7 @@ def _services(
             lambda path: Path(path).exists(),
             started,
         ),
-        Functions(store, _self_tests(drivers), telemetry),
+        Functions(store, _self_tests(config, drivers), telemetry),
         Health(
             telemetry,
             LinuxBoard(),
@@ -168,14 +170,26 @@ def _run_words(
     )
 
 
-def _self_tests(drivers: Drivers) -> list[SelfTest]:
+def _self_tests(config: Config, drivers: Drivers) -> list[SelfTest]:
     def remembers() -> bool:
         drivers.memory.put(_TEST, "self-test")
         drivers.memory.drop(_TEST)
         return True
 
+    def has_models() -> bool:
+        for configured in (config.models.scene, config.models.surface):
+            folder = config.folder(configured)
+            for artifact in parse_manifest(read_manifest(folder, MANIFEST_MAX_BYTES)).artifacts:
+                sizes = {file.path: file.size_bytes for file in artifact.files}
+                check_artifact(artifact, read_files(folder, sizes))
+        return True
+
     check = StoreCheck(drivers.state / QUEUE_FILE)
-    return [SelfTest("memory", remembers), SelfTest("store", check.is_passed)]
+    return [
+        SelfTest("memory", remembers),
+        SelfTest("models", has_models),
+        SelfTest("store", check.is_passed),
+    ]
 
 
 def _watchdog(configured: str, config: Config) -> Watchdog:

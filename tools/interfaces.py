@@ -6,14 +6,19 @@ python -m tools.interfaces
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from payload import errors
-from payload.config import Config
+from payload.config import Config, range_of
 from payload.config.yaml_walk import rules_of
+from payload.core.packets import Failure
 from payload.core.refusals import MEANINGS
-from payload.core.telemetry import CHANNELS, EVENTS, TEXT_MAX_CHARS
+from payload.core.reports import Report, every_report
+from payload.core.settings import SETTINGS
+from payload.core.telecommands import COMMANDS
+from payload.core.telemetry import CHANNELS, EVENTS, STRUCTURES, TEXT_MAX_CHARS, Limits
+from payload.core.wire import Field, Wire
 from payload.errors import PayloadError
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "interfaces.md"
@@ -24,6 +29,8 @@ _HEAD = f"""\
 Written by `python -m tools.interfaces` from the payload's own tables; a test holds it current.
 
 Ids and names are never reused: `tests/event_history.txt` remembers all that there ever were.
+How packets are built, tagged and scheduled: `docs/telemetry.md`. For the ground's own tools:
+`payload dictionary --config YAML --xtce FILE`.
 
 ## telemetry.jsonl
 
@@ -37,7 +44,8 @@ One JSON document a line. A line is whole or absent, also after a power cut.
 ```
 
 `count` says how often the event has happened in this walk. Beyond its throttle an event is
-counted, in `counts`, and no longer told. Text is one line of at most {TEXT_MAX_CHARS} characters.
+counted, in `counts`, and no longer told, in `payload fly` until a minute has passed. Text is
+one line of at most {TEXT_MAX_CHARS} characters.
 """
 
 
@@ -56,12 +64,21 @@ def page() -> str:
             ),
             "\n## Channels\n",
             *_table(
-                ("id", "channel", "unit", "type", "high water", "meaning"),
+                ("id", "channel", "unit", "type", "high water", "limits", "meaning"),
                 (
-                    (c.channel_id, c.name, c.unit, c.kind.__name__, _yes(c.has_high_water), c.meaning)
+                    (
+                        c.channel_id,
+                        c.name,
+                        c.unit,
+                        c.wire.value,
+                        _yes(c.has_high_water),
+                        _limits(c.limits),
+                        c.meaning,
+                    )
                     for c in CHANNELS
                 ),
             ),
+            *_packets(),
             "\n## Exit codes\n",
             *_table(("code", "error", "event", "meaning"), _exit_codes()),
             "\n## Refusals of an update\n",
@@ -74,6 +91,67 @@ def page() -> str:
             "",
         ]
     )
+
+
+def _packets() -> Iterator[str]:
+    """Everything that goes over the link, from the tables that make the packets."""
+    yield "\n## Housekeeping structures\n"
+    yield from _table(
+        ("id", "structure", "every", "channels"),
+        ((s.structure_id, s.name, f"{s.period} intervals", ", ".join(s.channels)) for s in STRUCTURES),
+    )
+    yield "\n## Telemetry packets\n"
+    yield "Housekeeping and events have the fields of the tables above, behind those named here.\n"
+    yield from _table(
+        ("service", "packet", "fields", "meaning"),
+        ((f"({r.service}, {r.subtype})", r.name, _fields(r.fields), r.meaning) for r in _plain_reports()),
+    )
+    yield "\n## Telecommands\n"
+    yield from _table(
+        ("service", "command", "arguments", "meaning"),
+        (
+            (
+                f"({c.service}, {c.subtype})",
+                c.name,
+                ("n x " if c.repeats else "") + _fields(c.fields, c.fixed),
+                c.meaning,
+            )
+            for c in COMMANDS
+        ),
+    )
+    yield "\n## Failure codes of service 1\n"
+    yield from _table(("code", "failure"), ((f.value, f.name.lower()) for f in Failure))
+    yield "\n## Parameters of service 20\n"
+    yield from _table(
+        ("id", "parameter", "range", "meaning"),
+        ((s.parameter_id, s.key, range_of(s.key), s.meaning) for s in SETTINGS),
+    )
+
+
+def _plain_reports() -> Iterator[Report]:
+    """All kinds but the many events and structures, of which one line tells enough."""
+    yield from (r for r in every_report() if not r.name.startswith(("event_", "housekeeping_")))
+    yield Report("housekeeping_NAME", 3, 25, (Field("structure_id", Wire.U8),), "the channels of a structure")
+    head = (Field("event_id", Wire.U16), Field("count", Wire.U32))
+    yield Report("event_NAME", 5, 1, head, "subtypes 1 to 4: info, low, medium, high")
+
+
+def _fields(fields: Iterable[Field], fixed: Mapping[str, int] | None = None) -> str:
+    known = fixed or {}
+    return ", ".join(
+        f"{f.name} {f.wire.value}" + (f" = {known[f.name]}" if f.name in known else "") for f in fields
+    )
+
+
+def _limits(limits: Limits | None) -> str:
+    if limits is None:
+        return ""
+    sides = (("red", limits.red_low, limits.red_high), ("yellow", limits.yellow_low, limits.yellow_high))
+    words = []
+    for name, low, high in sides:
+        words += [f"{name} below {low:g}"] if low is not None else []
+        words += [f"{name} above {high:g}"] if high is not None else []
+    return ", ".join(words)
 
 
 def _exit_codes() -> list[tuple[object, ...]]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from payload.core.packets import Request, Telecommand
 from payload.core.telecommands import Arguments, Command
-from payload.core.telemetry import Telemetry
+from payload.core.telemetry import Telemetry, Value
 from payload.errors import CommandError
 from payload.flight.downlink import Downlink
 
@@ -64,8 +64,23 @@ class Call:
         if self._wants is None or self._wants.wants_completion:
             self._downlink.report("command_completed", self.request.fields())
 
+    def stop_at_step(self, error: CommandError) -> None:
+        """The next step could not be done, and so neither can the command; always reported."""
+        step: dict[str, Value] = {"step": self._steps + 1, "failure_code": error.failure_code}
+        self._downlink.report(
+            "command_not_progressed", {**self.request.fields(), **step, "reason": str(error)}
+        )
+        self.fail(error)
+
     def fail(self, error: CommandError) -> None:
         """Nothing more of it will be done; a failure is always reported."""
+        self._fail("command_not_completed", error)
+
+    def not_started(self, error: CommandError) -> None:
+        """There is nobody who does it; always reported."""
+        self._fail("command_not_started", error)
+
+    def _fail(self, report: str, error: CommandError) -> None:
         self._telemetry.add("commands_failed")
         self._telemetry.event(
             "command_failed",
@@ -75,7 +90,7 @@ class Call:
             reason=str(error),
         )
         self._downlink.report(
-            "command_not_completed",
+            report,
             {**self.request.fields(), "failure_code": error.failure_code, "reason": str(error)},
         )
 

@@ -51,7 +51,7 @@ class Functions(Quiet):
                 return
         except PayloadError as error:
             self._telemetry.event("self_test_failed", test=test.name, reason=str(error))
-            self._call.fail(CommandError(f"{test.name}: {error}", Failure.TEST_FAILED))
+            self._call.stop_at_step(CommandError(f"{test.name}: {error}", Failure.TEST_FAILED))
             self._call = None
             return
         self._call.progress()

@@ -38,9 +38,11 @@ class Settings(Quiet):
         self.changed: dict[str, float] = {}
         for key, number in json.loads(str(memory.get(_REMEMBERED) or "{}")).items():
             try:
+                if key not in {setting.key for setting in SETTINGS}:
+                    raise ConfigError(f"{key}: is no parameter any more")
                 self.config = with_number(self.config, key, number)
                 self.changed[key] = number
-            except (ConfigError, KeyError) as error:
+            except ConfigError as error:
                 telemetry.event("parameter_refused", parameter=key, reason=str(error))
 
     @property

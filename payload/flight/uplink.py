@@ -145,11 +145,13 @@ class Uplink:
         self._telemetry.set("replay_counter", counter)
 
     def _run(self, call: Call) -> None:
+        execute = self._execute.get(call.command.name)
+        if execute is None:
+            missing = f"{call.command.name}: not in this payload"
+            call.not_started(CommandError(missing, Failure.UNKNOWN_SUBTYPE))
+            return
+        call.start()
         try:
-            execute = self._execute.get(call.command.name)
-            if execute is None:
-                raise CommandError(f"{call.command.name}: not in this payload", Failure.UNKNOWN_SUBTYPE)
-            call.start()
             is_done = execute(call)
         except CommandError as error:
             call.fail(error)

@@ -1,0 +1,122 @@
+"""Self-test, queue, settings and health, each with what it must do when something is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from payload.config import load_config
+from payload.core.packets import Failure, Request
+from payload.core.telecommands import command_named
+from payload.core.telemetry import Telemetry
+from payload.drivers.product_store import SqliteProductStore
+from payload.drivers.watchdog import NoWatchdog
+from payload.errors import CommandError, TrustError
+from payload.flight.calls import Call, Service
+from payload.flight.functions import Functions, SelfTest
+from payload.flight.health import Health
+from payload.flight.settings import Settings
+from payload.ports import Board, Surroundings
+from tests.flying import CONFIG
+from tests.on_board import DictMemory, Sent, ToldClock
+
+CLOCK = ToldClock()
+
+
+def call_of(name: str, sent: Sent, telemetry: Telemetry, *groups: dict) -> Call:
+    command = command_named(name)
+    parsed = command.unpack(command.pack(*groups))
+    return Call(command, parsed, Request(1, 2), CLOCK.now(), None, sent.downlink, telemetry)
+
+
+class Lying(Board, Surroundings):
+    """Implements the board's ports: measures what the test says."""
+
+    resident, temperature = 1 << 20, 20.0
+
+    def resident_bytes(self) -> int:
+        return self.resident
+
+    def peak_bytes(self) -> int:
+        return self.resident
+
+    def cpu_s(self) -> float:
+        return 1.0
+
+    def temperature_degc(self) -> float:
+        return self.temperature
+
+    def free_bytes(self) -> int:
+        return 1 << 40
+
+
+def test_a_self_test_that_fails_names_its_step_and_its_reason(tmp_path: Path) -> None:
+    telemetry = Telemetry()
+    sent = Sent(100, CLOCK, telemetry)
+    waits = [False, False, True]
+
+    def broken() -> bool:
+        raise TrustError("the file is another one")
+
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    tests = [SelfTest("slow", lambda: waits.pop(0)), SelfTest("models", broken), SelfTest("never", broken)]
+    functions = Functions(store, tests, telemetry)
+    call = call_of("run_self_test", sent, telemetry)
+    assert not functions.commands["run_self_test"](call)
+    with pytest.raises(CommandError) as busy:
+        functions.commands["run_self_test"](call)
+    assert busy.value.failure_code == Failure.BUSY
+    for _ in range(10):
+        functions.poll(CLOCK.now())
+    names = ["command_progressed", "command_not_progressed", "command_not_completed"]
+    assert sent.names() == names
+    (event, _) = telemetry.take_events(0)
+    assert event["parameters"] == {"test": "models", "reason": "the file is another one"}
+    store.close()
+
+
+def test_what_a_changed_file_no_longer_allows_is_left_out_and_told() -> None:
+    memory, telemetry = DictMemory(), Telemetry()
+    memory.put("settings", '{"judge.min_clear_ratio": 0.5, "engine.threads": 64, "gone.key": 1}')
+    settings = Settings(load_config(CONFIG), memory, Sent(100, CLOCK, telemetry).downlink, telemetry)
+    assert settings.changed == {"judge.min_clear_ratio": 0.5}
+    assert settings.config.judge.min_clear_ratio == 0.5
+    assert telemetry.counts == {"parameter_refused": 2}
+
+
+def test_a_clock_that_jumps_or_is_not_set_is_told_and_one_that_goes_is_not(tmp_path: Path) -> None:
+    clock, telemetry, board = ToldClock(), Telemetry(), Lying()
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    health: Service = Health(telemetry, board, board, store, 1000, NoWatchdog(), clock.now())
+    for _ in range(100):
+        health.poll(clock.passes(0.2))
+    assert telemetry.counts == {}
+    for step_s in (-31_536_000, 31_536_000, 2, -2):
+        clock.utc += step_s * 10**9
+        health.poll(clock.passes(0.2))
+    assert telemetry.counts == {"clock_jumped": 4}
+    clock.utc = 0
+    for _ in range(50):
+        health.poll(clock.passes(0.2))
+    assert telemetry.counts == {"clock_jumped": 5, "clock_unset": 1}
+    assert telemetry.values["time_is_set"] == 0
+    store.close()
+
+
+def test_one_red_limit_is_one_event_and_not_a_flood(tmp_path: Path) -> None:
+    clock, telemetry, board = ToldClock(), Telemetry(), Lying()
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    health = Health(telemetry, board, board, store, 1000, NoWatchdog(), clock.now())
+    board.temperature = 95.0
+    for _ in range(600):
+        health.poll(clock.passes(1.0))
+        telemetry.renew_throttles()
+    assert telemetry.counts == {"limit_red": 1, "limit_yellow": 1}  # the other: turns of 1 s
+    board.temperature = 20.0
+    for _ in range(20):
+        health.poll(clock.passes(0.5))
+    (red, *_) = [e for e in telemetry.take_events(0) if e["event"] == "limit_red"]
+    assert red["parameters"] == {"channel": "temperature_degc", "value": 95.0}
+    assert telemetry.counts["limit_kept"] >= 1
+    store.close()
