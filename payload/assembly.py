@@ -27,7 +27,7 @@ from payload.drivers.strips import open_strip
 from payload.errors import ConfigError
 from payload.logbook import make_folder
 from payload.ports import Arithmetic, StripSource
-from payload.types import Grid, MemoryPlan, StripInfo, Task, TileGrid
+from payload.types import Grid, MemoryPlan, StripInfo, Target, Task, TileGrid
 from payload.updates import Updates
 
 
@@ -35,13 +35,19 @@ from payload.updates import Updates
 class Model:
     """A model that fits the configuration; its artifact files are not read yet.
 
-    ``verified_files()`` gives them, each of the size and hash that the manifest says, or raises
-    TrustError.
+    ``artifact`` is that of the reference engine, the last in the order of the model's task.
+    ``verified_files(artifact)`` gives the files of one, each of the size and hash that the
+    manifest says, or raises TrustError.
     """
 
     manifest: ModelManifest
     artifact: Artifact
-    verified_files: Callable[[], dict[str, bytes]]
+    verified_files: Callable[[Artifact], dict[str, bytes]]
+
+    def artifact_for(self, target: Target) -> Artifact | None:
+        """The artifact for ``target``, if the model has one."""
+        found = (artifact for artifact in self.manifest.artifacts if artifact.target is target)
+        return next(found, None)
 
 
 def load_board(path: Path, budget_bytes: int | None, changed: Iterable[tuple[str, float]] = ()) -> Config:
@@ -75,8 +81,8 @@ def load_models(config: Config, updates: Updates | None = None) -> tuple[dict[Ta
     models = {}
     for task in Task:
         manifest = updates.manifest(task)
-        artifact = check_model_fits(manifest, task, tiles, config.engine.target)
-        models[task] = Model(manifest, artifact, partial(updates.verified_files, task, artifact))
+        artifact = check_model_fits(manifest, task, tiles, config.engine.reference_target(task))
+        models[task] = Model(manifest, artifact, partial(updates.verified_files, task))
     return models, tiles
 
 
@@ -102,10 +108,11 @@ def plan_strip(
         BudgetError: it does not fit.
     """
     loads = [
-        EngineLoad(
-            model.manifest.name, model.artifact.host_fixed_bytes, model.artifact.host_bytes_per_window_px
-        )
-        for model in models.values()
+        EngineLoad(models[task].manifest.name, artifact.host_fixed_bytes, artifact.host_bytes_per_window_px)
+        for kind in config.engine.in_use()
+        if config.engine.child(kind) is None
+        for task in config.engine.tasks_of(kind)
+        if (artifact := models[task].artifact_for(config.engine.target(kind))) is not None
     ]
     return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
 

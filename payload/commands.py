@@ -23,13 +23,13 @@ from payload.assembly import (
 from payload.config import Config
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
+from payload.core.engine_chain import EngineChain
 from payload.core.making import ProductMaker
 from payload.core.pictures import compose, picture_pitch_px
 from payload.core.tiling import Tiling
+from payload.devices import build_chain
 from payload.drivers.board import LinuxBoard, SystemClock
-from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.link import FolderLink
-from payload.drivers.network import Network
 from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
@@ -104,7 +104,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
         log.telemetry.set("budget_bytes", found.budget_bytes)
         store = SqliteProductStore(arguments.queue or arguments.out / QUEUE_FILE, roles=(Role.MAKER,))
         try:
-            _walk(config, updates, models, tiles, found, source, store, log, board)
+            devices = _walk(config, updates, models, tiles, found, source, store, log, board)
             strip = source.info
             write_png(
                 arguments.out / PICTURE_FILE,
@@ -132,6 +132,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     tiling = Tiling(tiles, strip.rows, strip.columns)
     report = strip_report(strip, found, totals, tiling.tiles, measured)
     report["queue"] = queue
+    report["devices"] = devices
     report["events"] = dict(log.telemetry.counts)
     _write_json(arguments.out / REPORT_FILE, report)
     return report
@@ -147,18 +148,20 @@ def _walk(
     store: SqliteProductStore,
     log: Log,
     board: LinuxBoard,
-) -> None:
-    """The strip through the networks; what the walk held is free again when this returns."""
+) -> list[dict[str, object]]:
+    """The strip through the networks, and what its devices did; all it held is free again."""
     strip = source.info
     areas = load_areas(config)
     model_sha256: dict[Task, str] = {}
+    chains: list[EngineChain] = []
 
     def engine_of(models: Mapping[Task, Model]) -> Engine:
         """The engine of these models; the strip's products are theirs from now on."""
         model_sha256.update({task: model.manifest.sha256 for task, model in models.items()})
         begin_strip(store, strip, config, model_sha256, areas, updates, log.telemetry)
-        networks = [_network(task, model) for task, model in models.items()]
-        return OpenVinoEngine(networks, tiles, found.slots, config.engine.threads)
+        chains.append(build_chain(config, models, tiles, found, log.telemetry))
+        chains[-1].begin(config.engine.start_wait_s)
+        return chains[-1]
 
     queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
     engine = TrialEngine(engine_of(models), updates.slots, lambda: engine_of(load_models(config, updates)[0]))
@@ -185,13 +188,9 @@ def _walk(
 
         walk.process(watch)
         log.flush()
+        return chains[-1].facts()
     finally:
         engine.close()
-
-
-def _network(task: Task, model: Model) -> Network:
-    manifest = model.manifest
-    return Network(task, manifest.name, manifest.sha256, model.artifact.precision, model.verified_files())
 
 
 def contact(arguments: argparse.Namespace) -> None:

@@ -171,7 +171,7 @@ class Updates:
         return Surroundings(
             __version__,
             runtime_versions(),
-            (self._config.engine.target,),
+            (self._config.engine.reference_target(task),),
             self.slots[task].record.rollback_index,
             self._keys.package_max_bytes,
         )
@@ -180,10 +180,9 @@ class Updates:
         """As `payload.install.Installation` asks: with the other task's model, in the budget."""
         others = [self.manifest(task) for task in Task if task is not model.task]
         tiles = self.tiles()
-        target = self._config.engine.target
         needed = self._config.memory.interpreter_bytes
         for one in [model, *others]:
-            artifact = check_model_fits(one, one.task, tiles, target)
+            artifact = check_model_fits(one, one.task, tiles, self._config.engine.reference_target(one.task))
             needed += artifact.host_fixed_bytes + int(artifact.host_bytes_per_window_px * tiles.window_px)
         if needed > self._config.memory.budget_bytes:
             raise BudgetError(

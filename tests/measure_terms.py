@@ -13,7 +13,7 @@ from pathlib import Path
 
 import payload.__main__  # noqa: F401  # the interpreter term is what this brings in
 from payload.assembly import compiled_arithmetic, load_board, load_models, open_source
-from payload.commands import _network
+from payload.config.engines import EngineKind
 from payload.core.areas import AreaMap
 from payload.core.downlink import DownlinkQueue
 from payload.core.making import ProductMaker
@@ -21,6 +21,7 @@ from payload.core.pictures import true_colour
 from payload.core.scene import classify
 from payload.core.scheduler import Scheduler
 from payload.core.surface import sigma_counts, surface_counts
+from payload.devices import network_of
 from payload.drivers.engine_openvino import OpenVinoEngine, give_back_freed_memory
 from payload.drivers.product_store import SqliteProductStore
 from payload.types import Grid, ProductKind, QueueEntry, Task, TileGrid
@@ -47,7 +48,8 @@ def main() -> None:
     strip, config_path, out = sys.argv[1:]
     config = load_board(Path(config_path), None)
     models, tiles = load_models(config)
-    networks = [_network(task, model) for task, model in models.items()]
+    window_px = tiles.window_rows_px, tiles.window_columns_px
+    networks = [network_of(EngineKind.OPENVINO, config, model, window_px) for model in models.values()]
     smallest = TileGrid(48, 48, tiles.halo_px)
     OpenVinoEngine(networks[:1], smallest, 1, config.engine.threads).close()
     compiled_arithmetic(smallest)

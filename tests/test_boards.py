@@ -54,9 +54,10 @@ def test_every_model_fits_every_board_for_its_own_task_and_for_no_other(board: P
     config = load_config(board)
     manifest = parse_manifest((folder / "manifest.json").read_bytes())
     _, tiles = load_models(config)
-    artifact = check_model_fits(manifest, manifest.task, tiles, config.engine.target)
+    target = config.engine.reference_target(manifest.task)
+    artifact = check_model_fits(manifest, manifest.task, tiles, target)
     sizes = {file.path: file.size_bytes for file in artifact.files}
     check_artifact(artifact, read_files(folder, sizes))
     other = next(task for task in Task if task is not manifest.task)
     with pytest.raises(ConfigError):
-        check_model_fits(manifest, other, tiles, config.engine.target)
+        check_model_fits(manifest, other, tiles, target)

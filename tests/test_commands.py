@@ -63,7 +63,7 @@ def test_a_run_leaves_report_queue_log_and_picture(ran: Path) -> None:
     assert sum(kind["bytes"] for kind in made.values()) == report["queue"]["bytes"]
     assert report["events"]["strip_finished"] == 1
     assert (ran / "quicklook.png").read_bytes().startswith(b"\x89PNG")
-    assert events(ran)[0] == "strip_started"
+    assert events(ran)[:2] == ["engine_promoted", "strip_started"]
     assert events(ran)[-1] == "strip_finished"
 
 
@@ -73,7 +73,7 @@ def test_the_same_run_again_does_nothing_twice(ran: Path, tmp_path: Path) -> Non
     before = json.loads(payload("queue", out, "--json", "--limit", 0).stdout)
     done = payload("run", STRIP, *OPTIONS, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["events"] == {"strip_resumed": 1, "strip_finished": 1}
+    assert json.loads(done.stdout)["events"] == {"engine_promoted": 1, "strip_resumed": 1, "strip_finished": 1}
     assert json.loads(payload("queue", out, "--json", "--limit", 0).stdout) == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,27 @@ from hypothesis import strategies as st
 from payload.config import MAX_FILE_BYTES, Config, load_config, parse_config
 from payload.config.yaml_walk import rules_of
 from payload.errors import ConfigError
-from payload.types import Grid, Target
+from payload.types import Grid
+
+
+def places_of(text: str) -> Iterator[tuple[str, int]]:
+    """Every key of a YAML text, sections entered, with its line (1-based)."""
+
+    def walk(node: yaml.Node, prefix: str) -> Iterator[tuple[str, int]]:
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                yield prefix + name.value, name.start_mark.line + 1
+                yield from walk(value, f"{prefix}{name.value}.")
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert root is not None
+    return walk(root, "")
+
 
 CONFIGS = Path(__file__).resolve().parents[1] / "firmware_configs"
 FLATSAT = (CONFIGS / "flatsat.yaml").read_text(encoding="utf-8")
-KEYS = [key for key, _ in rules_of(Config)]
+LINES = dict(places_of(FLATSAT))
+KEYS = [key for key, _ in rules_of(Config) if key in LINES]
 SECTIONS = sorted({key.partition(".")[0] for key in KEYS})
 
 
@@ -31,18 +48,14 @@ def faults_of(text: str) -> list[str]:
 
 def line_of(key: str) -> int:
     """The line of ``section.name`` in flatsat.yaml."""
-    section, _, name = key.partition(".")
-    lines = FLATSAT.splitlines()
-    start = lines.index(f"{section}:")
-    offsets = (at for at, line in enumerate(lines[start:]) if line.startswith(f"  {name}:"))
-    return start + (next(offsets) if name else 0) + 1
+    return LINES[key]
 
 
 def with_value(key: str, value: str) -> str:
     """flatsat.yaml with the text ``value`` at ``key``."""
     lines = FLATSAT.splitlines()
-    name = key.partition(".")[2]
-    lines[line_of(key) - 1] = f"  {name}: {value}"
+    old = lines[line_of(key) - 1]
+    lines[line_of(key) - 1] = f"{old[: old.index(':')]}: {value}"
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +72,11 @@ def test_what_the_file_says_is_what_the_program_gets() -> None:
     expected = yaml.safe_load(FLATSAT)
     found = dataclasses.asdict(config)
     assert found.pop("source") == "board.yaml"
-    assert found["engine"].pop("target") is Target(expected["engine"].pop("target"))
+    for task in ("scene", "surface"):
+        kinds = [kind.value for kind in found["engine"].pop(task)]
+        assert kinds == expected["engine"].pop(task)
+    for section in ("openvino", "litert", "stand_in"):
+        assert found["engine"].pop(section) is None
     grids = [Grid[name.upper()] for name in expected["products"].pop("surface_grids")]
     assert list(found["products"].pop("surface_grids")) == grids
     assert found == expected
@@ -70,7 +87,7 @@ def test_every_key_of_the_dataclasses_stands_in_the_file_once(key: str) -> None:
     lines = FLATSAT.splitlines()
     place = line_of(key) - 1
     without = faults_of("\n".join(lines[:place] + lines[place + 1 :]))
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     empty = f"{section}: must be a mapping with the keys {name}"
     assert any(f": {key}: missing; must be " in fault or fault.endswith(empty) for fault in without), without
     twice = faults_of("\n".join([*lines[: place + 1], lines[place], *lines[place + 1 :]]))
@@ -87,7 +104,7 @@ def test_every_key_of_the_dataclasses_stands_in_the_file_once_sections_too(secti
 
 @pytest.mark.parametrize("key", KEYS)
 def test_no_other_key_and_a_close_name_is_suggested(key: str) -> None:
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     lines = FLATSAT.splitlines()
     place = line_of(key) - 1
     lines[place] = lines[place].replace(name, f"{name}x", 1)
@@ -135,7 +152,7 @@ def test_a_fault_names_file_line_key_and_what_is_allowed(key: str, wrong: str) -
         ("products.surface_grids", "[r30m]"),
         ("products.surface_grids", "[]"),
         ("products.surface_grids", "r10m"),
-        ("engine.target", "tpu"),
+        ("engine.scene", "[tpu]"),
         ("board.name", "12"),
         ("board.name", "on"),
         ("board.name", '"two\\nlines"'),
@@ -206,7 +223,7 @@ def test_plain_yaml_only(text: str, complaint: str) -> None:
     ("key", "value", "other"),
     [
         ("memory.budget_bytes", "1_700_000_001", "at most board.memory_bytes, 1700000000"),
-        ("memory.interpreter_bytes", "268_435_456", "below memory.budget_bytes, 268435456"),
+        ("memory.interpreter_bytes", "402_653_184", "below memory.budget_bytes, 402653184"),
         ("engine.threads", "5", "at most board.cores, 4"),
     ],
 )
@@ -262,3 +279,11 @@ def refusals(text: str) -> Iterator[str]:
         parse_config(text, "board.yaml")
     except ConfigError as refusal:
         yield from str(refusal).split("\n")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_flight_board_can_choose_the_stand_in(path: Path) -> None:
+    text = path.read_text().replace("is_flight: false", "is_flight: true")
+    text = re.sub(r"  scene: \[.*\]", "  scene: [stand_in, openvino]", text)
+    faults = faults_of(text)
+    assert any("stand_in is for benches" in fault for fault in faults), faults

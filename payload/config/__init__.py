@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
+from payload.config.engines import EngineConfig, EngineKind
 from payload.config.yaml_walk import NOT_A_KEY, Range, Text, Walk
 from payload.errors import ConfigError
-from payload.types import Grid, Target
+from payload.types import Grid, Task
 
 MAX_FILE_BYTES = 65536
 
@@ -38,9 +39,10 @@ _Worth = Annotated[float, Range(0.0, 1e9, "(no unit)")]
 
 @dataclass(frozen=True, slots=True)
 class BoardConfig:
-    """What the board has."""
+    """What the board has; ``is_flight``: it flies, or is built as what flies."""
 
     name: Annotated[str, Text("the name of the board", 64)]
+    is_flight: bool
     cores: Annotated[int, Range(1, 64, "cores")]
     memory_bytes: _Bytes
 
@@ -71,15 +73,6 @@ class StripConfig:
 
     block_rows_px: Annotated[int, Range(6, 1056, "px", multiple=6)]
     scratch: _Folder
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """Which device runs the networks, and how long one answer may take."""
-
-    target: Target
-    threads: Annotated[int, Range(1, 64, "threads")]
-    collect_timeout_s: Annotated[float, Range(0.1, 3600.0, "s")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +308,15 @@ def _bounds_between(config: Config) -> Iterator[tuple[str, str]]:
         yield "memory.interpreter_bytes", f"must be below memory.budget_bytes, {memory.budget_bytes}"
     if config.engine.threads > board.cores:
         yield "engine.threads", f"must be at most board.cores, {board.cores}"
+    for task in Task:
+        for kind in config.engine.order(task):
+            key = f"engine.{task.value}"
+            if kind in (EngineKind.MYRIAD, EngineKind.STAND_IN) and config.engine.child(kind) is None:
+                yield key, f"{kind.value} needs its section, engine.{kind.value}"
+            if kind is EngineKind.STAND_IN and board.is_flight:
+                yield key, "stand_in is for benches: board.is_flight is true"
+    if config.engine.stand_in is not None and board.is_flight:
+        yield "engine.stand_in", "is for benches: board.is_flight is true"
     yield from _bounds_of_service(config.service, memory)
 
 

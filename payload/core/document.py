@@ -43,6 +43,9 @@ class Place:
         except ValueError as error:
             raise TrustError(f"{self._name}.{key}: {error}") from error
 
+    def has(self, key: str) -> bool:
+        return key in self._left
+
     def inside(self, key: str) -> Place:
         return Place(self.take(key, mapping), f"{self._name}.{key}")
 

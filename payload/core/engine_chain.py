@@ -13,7 +13,8 @@ Rules:
 3. A device works on one tile at a time, so a loss costs the work of at most one.
 4. An answer that cannot be right demotes its device and is asked of the next; only the last
    device's word leaves a tile without an answer.
-5. What a device is worth is decided in `core.failover` alone.
+5. What a device is worth is decided in `core.failover` alone. A device that has no other beside
+   it, for any of its tasks, has nothing to agree with and is not asked.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from payload.config.engines import FailoverConfig
 from payload.core import failover
-from payload.core.failover import FailoverRules, Signal, Stage, Standing, Step
+from payload.core.failover import Signal, Stage, Standing, Step
 from payload.core.probe import Disagreement, disagreement, probe_tile, sample_of
 from payload.core.telemetry import Telemetry
 from payload.errors import EngineFault, EngineLostError, EngineOutputError
@@ -96,7 +98,7 @@ class EngineChain:
         order: Mapping[Task, Sequence[Link]],
         tiles: TileGrid,
         slots: int,
-        rules: FailoverRules,
+        rules: FailoverConfig,
         clock: Clock,
         pause: Callable[[float], None],
         telemetry: Telemetry,
@@ -324,7 +326,7 @@ class EngineChain:
             except EngineLostError as error:
                 self._lose(post, error)
         elif step is Step.PROBE:
-            post.probes = list(post.tasks)
+            post.probes = [task for task in post.tasks if len(self._order[task]) > 1]
         if post.standing.stage is Stage.SERVING and before is not Stage.SERVING:
             post.told, post.reason = None, ""
             post.made["promotions"] += 1
@@ -334,6 +336,9 @@ class EngineChain:
 
     def _probe(self, post: _Post) -> None:
         """One step of the probe: ask, or look whether it has answered."""
+        if not post.probes:
+            self._end_probe(post)
+            return
         task = post.probes[0]
         reference = self._order[task][-1]
         if task not in self._expected and post is not reference and reference in self._able(task):
@@ -358,7 +363,8 @@ class EngineChain:
                 self._demote(post, Signal.WRONG, reason)
                 return
         post.probes.pop(0)
-        if not post.probes:
-            degc = post.device.temperature_degc()
-            is_hot = degc is not None and degc >= self._rules.hot_degc
-            self._signal(post, Signal.HOT if is_hot else Signal.RIGHT)
+
+    def _end_probe(self, post: _Post) -> None:
+        degc = post.device.temperature_degc()
+        is_hot = degc is not None and degc >= self._rules.hot_degc
+        self._signal(post, Signal.HOT if is_hot else Signal.RIGHT)

@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, unique
 
+from payload.config.engines import FailoverConfig
 from payload.errors import EngineFault
 
 
@@ -100,26 +101,6 @@ LASTING = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class FailoverRules:
-    """The numbers of the rules above; from the configuration.
-
-    ``breaker_losses`` without ``forgive_tiles`` between them open the breaker; ``recycle_tiles``
-    and ``recycle_growth_bytes`` of 0 mean never; ``hot_degc`` is the first temperature that is
-    too much.
-    """
-
-    first_rest_s: float
-    longest_rest_s: float
-    forgive_tiles: int
-    breaker_losses: int
-    breaker_rest_s: float
-    cool_s: float
-    hot_degc: float
-    recycle_tiles: int
-    recycle_growth_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """Where a device stands, and what it has to its name.
 
@@ -140,7 +121,7 @@ def signal_of_loss(stage: Stage, fault: EngineFault) -> Signal:
     return Signal.ABSENT if stage is Stage.STARTING and fault in LASTING else Signal.LOST
 
 
-def advance(now: Standing, signal: Signal, now_s: float, rules: FailoverRules) -> tuple[Standing, Step]:
+def advance(now: Standing, signal: Signal, now_s: float, rules: FailoverConfig) -> tuple[Standing, Step]:
     """Where the device stands after ``signal``, and what has to be done."""
     stage, step = TABLE.get((now.stage, signal), (now.stage, Step.NOTHING))
     if (now.stage, signal) not in TABLE:
@@ -156,7 +137,7 @@ def advance(now: Standing, signal: Signal, now_s: float, rules: FailoverRules) -
     return after, step
 
 
-def rest_s(losses: int, rules: FailoverRules) -> float:
+def rest_s(losses: int, rules: FailoverConfig) -> float:
     """How long a device rests after its ``losses``-th loss in a row (rules 2 and 3)."""
     if losses >= rules.breaker_losses:
         return rules.breaker_rest_s
@@ -164,13 +145,13 @@ def rest_s(losses: int, rules: FailoverRules) -> float:
     return min(doubled, rules.longest_rest_s)
 
 
-def is_broken(now: Standing, rules: FailoverRules) -> bool:
+def is_broken(now: Standing, rules: FailoverConfig) -> bool:
     """Whether the circuit breaker is open."""
     return now.stage is Stage.RESTING and now.losses >= rules.breaker_losses
 
 
 def after_tile(
-    now: Standing, resident_bytes: int, degc: float | None, rules: FailoverRules
+    now: Standing, resident_bytes: int, degc: float | None, rules: FailoverConfig
 ) -> tuple[Standing, Signal | None]:
     """The standing after one good tile, and the signal that it gives, if any (rules 2, 5, 6)."""
     good = now.good_tiles + 1

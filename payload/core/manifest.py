@@ -29,6 +29,7 @@ from payload.core.document import (
     text_like,
     whole,
 )
+from payload.core.probe import Disagreement
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.errors import ConfigError, TrustError
 from payload.types import BANDS_OF_GRID, Band, Grid, Precision, Target, Task, TileGrid
@@ -61,6 +62,7 @@ class Artifact:
 
     ``host_fixed_bytes``: resident memory once loaded; ``host_bytes_per_window_px``: that of
     each window in flight, per 10 m pixel; both measured when the artifact was made.
+    ``disagreement``: how far its answers may lie from the reference's; None permits none.
     """
 
     target: Target
@@ -69,6 +71,7 @@ class Artifact:
     files: tuple[ArtifactFile, ...]
     host_fixed_bytes: int
     host_bytes_per_window_px: float
+    disagreement: Disagreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +188,7 @@ def check_model_fits(manifest: ModelManifest, task: Task, tiles: TileGrid, targe
         if artifact.target is target:
             return artifact
     has_targets = ", ".join(artifact.target.value for artifact in manifest.artifacts)
-    raise ConfigError(
-        f"model {manifest.name}: no artifact for engine.target {target.value}; it has {has_targets}"
-    )
+    raise ConfigError(f"model {manifest.name}: no artifact for target {target.value}; it has {has_targets}")
 
 
 def _check_steps(manifest: ModelManifest, tiles: TileGrid) -> None:
@@ -213,11 +214,21 @@ def _artifact(place: Place) -> Artifact:
         files=tuple(map(read_artifact_file, place.each("files", _FILES_MAX))),
         host_fixed_bytes=place.take("host_fixed_bytes", whole(0, 1 << 40)),
         host_bytes_per_window_px=place.take("host_bytes_per_window_px", decimal(0.0, 1e6)),
+        disagreement=_disagreement(place.inside("disagreement")) if place.has("disagreement") else None,
     )
     place.end()
     if len({file.path for file in artifact.files}) != len(artifact.files):
         place.refuse("files", "one is named twice")
     return artifact
+
+
+def _disagreement(place: Place) -> Disagreement:
+    found = Disagreement(
+        class_ratio=place.take("class_ratio", decimal(0.0, 1.0)),
+        reflectance_dn=place.take("reflectance_dn", decimal(0.0, 1e4)),
+    )
+    place.end()
+    return found
 
 
 def read_artifact_file(place: Place) -> ArtifactFile:

@@ -5,7 +5,8 @@ Rules:
    must not exist.
 2. The output does not depend on the budget: a smaller budget only means fewer tiles in
    flight, never another tiling.
-3. Of the tiles in flight that the configuration allows, the most that fit are planned.
+3. Of the tiles in flight that the configuration allows, the most that fit are planned; a device
+   whose work another can do is left out only if it does not fit beside a single tile.
 4. If not even one fits, the refusal names the largest term.
 """
 
@@ -15,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payload.config import Config
+from payload.config.engines import EngineKind
 from payload.core.pictures import picture_bytes
 from payload.core.scheduler import row_buffer_bytes, tile_slot_bytes
 from payload.core.tiling import Tiling, grid_size
 from payload.errors import BudgetError
-from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo, TileGrid
+from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo, Task, TileGrid
 
 QUEUE_ENTRY_BYTES = 640
 """One QueueEntry in the index: record, three texts, two heap places (measured 560)."""
@@ -32,6 +34,7 @@ ARITHMETIC_BYTES = 15 << 20
 (measured 11.4 to 14.4 MiB)."""
 
 _SAMPLE_BYTES = 2
+_SCORES = 4
 _MEBIBYTE = 1 << 20
 
 
@@ -45,7 +48,11 @@ class EngineLoad:
 
 
 def plan_memory(
-    config: Config, strip: StripInfo, tiles: TileGrid, source_bytes: int, loads: Sequence[EngineLoad]
+    config: Config,
+    strip: StripInfo,
+    tiles: TileGrid,
+    source_bytes: int,
+    loads: Sequence[EngineLoad],
 ) -> MemoryPlan:
     """The plan for ``strip`` with as many tiles in flight as fit.
 
@@ -55,10 +62,13 @@ def plan_memory(
     Raises:
         BudgetError: it does not fit even with one tile in flight.
     """
-    for slots in range(config.tiles.slots, 0, -1):
-        plan = _plan(config, strip, tiles, source_bytes, loads, slots)
-        if plan.total_bytes <= plan.budget_bytes:
-            return plan
+    children = [kind for kind in config.engine.in_use() if config.engine.child(kind) is not None]
+    needed = [kind for kind in children if any(config.engine.order(task)[-1] is kind for task in Task)]
+    for kept in (children, needed) if len(needed) < len(children) else (needed,):
+        for slots in range(config.tiles.slots, 0, -1):
+            plan = _plan(config, strip, tiles, source_bytes, loads, kept, slots)
+            if plan.total_bytes <= plan.budget_bytes:
+                return plan
     worst = plan.worst
     raise BudgetError(
         f"the plan needs {plan.total_bytes} bytes ({plan.total_bytes / _MEBIBYTE:.1f} MiB) but the budget is "
@@ -74,10 +84,11 @@ def _plan(
     tiles: TileGrid,
     source_bytes: int,
     loads: Sequence[EngineLoad],
+    children: Sequence[EngineKind],
     slots: int,
 ) -> MemoryPlan:
     tiling = Tiling(tiles, strip.rows, strip.columns)
-    terms = (
+    terms: tuple[MemoryTerm, ...] = (
         MemoryTerm("interpreter", config.memory.interpreter_bytes, "Python and the flight libraries"),
         MemoryTerm(
             "rows",
@@ -97,7 +108,22 @@ def _plan(
             f"store {STORE_BYTES} and {config.queue.capacity_entries} entries x {QUEUE_ENTRY_BYTES}",
         ),
     )
+    terms += tuple(_child_term(kind, config, tiles, slots) for kind in children)
     return MemoryPlan(terms, config.memory.budget_bytes, slots)
+
+
+def _child_term(kind: EngineKind, config: Config, tiles: TileGrid, slots: int) -> MemoryTerm:
+    """The child up to its limit; this process's view of the shared tensors, and the known tile."""
+    child = config.engine.child(kind)
+    assert child is not None, kind
+    shared = slots * (tile_slot_bytes(tiles) + _SCORES * tiles.window_px) + tile_slot_bytes(tiles)
+    why = f"a process of at most {child.memory_bytes}, {slots} x shared tensors, the known tile"
+    return MemoryTerm(child_term_name(kind), child.memory_bytes + shared, why)
+
+
+def child_term_name(kind: EngineKind) -> str:
+    """The plan's term for an engine in a process of its own."""
+    return f"engine {kind.value}"
 
 
 def _block_term(block_rows_px: int, columns: int, source_bytes: int) -> MemoryTerm:

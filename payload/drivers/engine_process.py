@@ -27,15 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.drivers import engine_worker as protocol
-from payload.drivers.network import GEOMETRY, GRID_OF_INPUT, Network, check_plausible
+from payload.drivers.network import CELL_PX, GEOMETRY, GRID_OF_INPUT, Network, check_plausible
 from payload.drivers.worker_child import WorkerChild
 from payload.errors import EngineFault, EngineLostError
 from payload.types import EngineName, Inference, Target, Task, Tile, TileGrid
 
 WORKER = Path(protocol.__file__)
-CELL_PX = 24
-"""Pitch of the atmosphere that a surface network answers."""
-
 _LOOK_S = 0.05
 _ALIGNMENT_BYTES = 64
 _CHANNELS = {"b10": 4, "b20": 6, "b60": 3}

@@ -12,6 +12,8 @@ from payload.types import F32, U8, EngineName, Grid, Precision, Target, Task
 
 GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
 GEOMETRY = "geometry"
+CELL_PX = 24
+"""Pitch of the atmosphere that a surface network answers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,9 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from payload.config.engines import FailoverConfig
 from payload.core import failover
 from payload.core.engine_chain import EngineChain, Link
-from payload.core.failover import LASTING, TABLE, FailoverRules, Signal, Stage, Standing, Step
+from payload.core.failover import LASTING, TABLE, Signal, Stage, Standing, Step
 from payload.core.probe import Disagreement, disagreement, probe_tile, sample_of
 from payload.core.telemetry import Telemetry
 from payload.errors import EngineFault, EngineLostError, EngineOutputError
@@ -20,7 +21,7 @@ from payload.types import Task, Tile, TileGrid
 from tests.core.simulated_device import BOOT_S, SimulatedClock, SimulatedDevice, answer
 from tests.drivers.test_engine_openvino import random_tile
 
-RULES = FailoverRules(1.0, 8.0, 5, 4, 60.0, 2.0, 70.0, 0, 0)
+RULES = FailoverConfig(1.0, 8.0, 5, 4, 60.0, 2.0, 70.0, 0, 0)
 TILES = TileGrid(48, 96, 72)
 EXACT = dict.fromkeys(Task, Disagreement(0.0, 0.0))
 SLOTS = 3
@@ -29,7 +30,7 @@ SLOTS = 3
 class Bench:
     """Two devices under a chain: the best one for scenes, the processor for both tasks."""
 
-    def __init__(self, rules: FailoverRules = RULES) -> None:
+    def __init__(self, rules: FailoverConfig = RULES) -> None:
         self.clock = SimulatedClock()
         self.best = SimulatedDevice("best", self.clock, SLOTS)
         self.last = SimulatedDevice("last", self.clock, SLOTS)

@@ -16,7 +16,7 @@ from payload.types import MemoryPlan, TileGrid
 from tests.core.strip_in_memory import strip_info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BOARD = load_config(REPOSITORY / "firmware_configs" / "flatsat.yaml")
+BOARD = load_config(REPOSITORY / "firmware_configs" / "ci_cpu.yaml")
 TILES = TileGrid(240, 1104, 72)
 LOADS = (EngineLoad("scene", 7_000_003, 40.0), EngineLoad("surface", 5_000_011, 30.0))
 
@@ -89,3 +89,22 @@ def test_the_refusal_names_the_largest_term() -> None:
 def test_a_full_strip_does_not_fit_64_mib() -> None:
     with pytest.raises(BudgetError):
         plan(64 << 20)
+
+
+def test_a_device_whose_work_another_can_do_is_left_out_only_if_it_does_not_fit() -> None:
+    flatsat = load_config(REPOSITORY / "firmware_configs" / "flatsat.yaml")
+
+    def planned(budget_bytes: int) -> MemoryPlan:
+        board = replace(flatsat, memory=replace(flatsat.memory, budget_bytes=budget_bytes))
+        return plan_memory(board, strip_info(10980, 10980), TILES, 0, LOADS)
+
+    whole = planned(1 << 40)
+    (child,) = (term for term in whole.terms if term.name == "engine myriad")
+    assert flatsat.engine.myriad is not None
+    assert child.planned_bytes > flatsat.engine.myriad.memory_bytes
+    fewer = planned(whole.total_bytes - 1)
+    assert fewer.slots < whole.slots
+    assert "engine myriad" in {term.name for term in fewer.terms}, "first fewer tiles in flight"
+    without = planned(fewer.total_bytes - 1)
+    assert "engine myriad" not in {term.name for term in without.terms}
+    assert without.slots == whole.slots

@@ -34,7 +34,7 @@ def network_cost(config: Config, repeats: int, *, with_halo: bool) -> dict[str, 
         tiles = replace(tiles, halo_px=0)
     costs = {}
     for task, model in models.items():
-        infer = _inference(model.verified_files(), tiles, config.engine.threads)
+        infer = _inference(model.verified_files(model.artifact), tiles, config.engine.threads)
         costs[task.value] = mean_cost(infer, repeats)
     costs["inversion"] = mean_cost(_inversion(tiles, config.products.surface_grids), repeats)
     return costs

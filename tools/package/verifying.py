@@ -27,11 +27,12 @@ def verify(path: Path, root_path: Path, config_path: Path, rollback_index: int) 
     config = load_board(config_path, None)
     package = read_package(content, len(content), root, PACKAGE_MAX_BYTES)
     runtimes = {"openvino": ov.__version__}
-    around = Surroundings(__version__, runtimes, (config.engine.target,), rollback_index, PACKAGE_MAX_BYTES)
-    check_surroundings(package.manifest, around)
     model = package.manifest.model
+    target = config.engine.reference_target(model.task)
+    around = Surroundings(__version__, runtimes, (target,), rollback_index, PACKAGE_MAX_BYTES)
+    check_surroundings(package.manifest, around)
     try:
-        check_model_fits(model, model.task, load_models(config)[1], config.engine.target)
+        check_model_fits(model, model.task, load_models(config)[1], target)
     except ConfigError as error:
         raise refuse(Refusal.DOES_NOT_FIT, str(error)) from error
     check_files(package, iter([content[package.head_bytes :]]))

@@ -80,6 +80,14 @@ EVENTS = (
         "A bench stand-in computes in place of a device; no figure is of hardware.",
     ),
     Event(
+        316,
+        "engine_no_room",
+        _MEDIUM,
+        2,
+        ("device", "size_bytes"),
+        "The budget has no room for it; left out.",
+    ),
+    Event(
         321,
         "engine_no_python",
         _MEDIUM,

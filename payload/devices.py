@@ -1,0 +1,141 @@
+"""The devices of a board: built from its configuration, put in their order, and looked at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from payload.assembly import Model
+from payload.config import Config
+from payload.config.engines import ChildConfig, EngineKind, StandInConfig
+from payload.core.engine_chain import EngineChain, Link
+from payload.core.manifest import Artifact
+from payload.core.memory import child_term_name
+from payload.core.probe import Disagreement
+from payload.core.telemetry import Telemetry
+from payload.drivers.board import SystemClock
+from payload.drivers.engine_inside import InsideEngine
+from payload.drivers.engine_litert import LiteRtEngine
+from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.engine_process import WORKER, ProcessEngine, WorkerSpec
+from payload.drivers.network import Network
+from payload.errors import EngineFault, EngineLostError
+from payload.ports import Device, Engine
+from payload.types import MemoryPlan, Task, TileGrid
+
+_RUNTIMES = {
+    EngineKind.MYRIAD: "myriad",
+    EngineKind.OPENVINO: "openvino",
+    EngineKind.LITERT: "litert",
+    EngineKind.STAND_IN: "stand_in",
+}
+_SAME = Disagreement(0.0, 0.0)
+
+
+def worker_spec(kind: EngineKind, config: Config) -> WorkerSpec:
+    """How the process of an engine is run."""
+    child = config.engine.child(kind)
+    assert child is not None, kind
+    is_stand_in = isinstance(child, StandInConfig)
+    options: dict[str, object] = {}
+    if isinstance(child, StandInConfig):
+        state = config.folder(config.strip.scratch) / "stand_in.state"
+        options = {"faults": child.faults, "state": str(state), "target": child.target.value}
+    return WorkerSpec(
+        device=kind.value,
+        target=config.engine.target(kind),
+        runtime=_RUNTIMES[kind],
+        python=_python(child, config) if isinstance(child, ChildConfig) else None,
+        threads=1 if is_stand_in else config.engine.threads,
+        memory_bytes=child.memory_bytes,
+        start_s=child.start_s,
+        deadline_s=child.deadline_s,
+        worker=config.folder(child.worker) if isinstance(child, StandInConfig) else WORKER,
+        options=options,
+    )
+
+
+def _python(child: ChildConfig, config: Config) -> Path | None:
+    return None if child.python == "this" else config.folder(child.python)
+
+
+def build_chain(
+    config: Config,
+    models: Mapping[Task, Model],
+    tiles: TileGrid,
+    found: MemoryPlan,
+    telemetry: Telemetry,
+) -> EngineChain:
+    """The devices that the plan has room for, in their order; none is started yet."""
+    planned = {term.name for term in found.terms}
+    links: dict[EngineKind, Link] = {}
+    for kind in config.engine.in_use():
+        if config.engine.child(kind) is not None and child_term_name(kind) not in planned:
+            telemetry.event("engine_no_room", device=kind.value, size_bytes=found.budget_bytes)
+            continue
+        device = build_device(kind, config, models, tiles, found.slots)
+        permitted = {task: _permitted(kind, config, models[task]) for task in config.engine.tasks_of(kind)}
+        links[kind] = Link(device, permitted, kind is EngineKind.STAND_IN)
+    order = {task: [links[kind] for kind in config.engine.order(task) if kind in links] for task in Task}
+    return EngineChain(
+        order, tiles, found.slots, config.engine.failover, SystemClock(), time.sleep, telemetry
+    )
+
+
+def build_device(
+    kind: EngineKind, config: Config, models: Mapping[Task, Model], tiles: TileGrid, slots: int
+) -> Device:
+    """One engine, in this process or in one of its own; not started."""
+    window_px = tiles.window_rows_px, tiles.window_columns_px
+    threads = config.engine.threads
+
+    def networks() -> list[Network]:
+        return [network_of(kind, config, models[task], window_px) for task in config.engine.tasks_of(kind)]
+
+    def inside() -> Engine:
+        if kind is EngineKind.LITERT:
+            return LiteRtEngine(networks(), tiles, slots, threads)
+        return OpenVinoEngine(networks(), tiles, slots, threads)
+
+    if config.engine.child(kind) is None:
+        return InsideEngine(kind.value, slots, inside)
+    try:
+        return ProcessEngine(worker_spec(kind, config), networks(), tiles, slots)
+    except EngineLostError:
+        return InsideEngine(kind.value, slots, inside)  # tells what is missing when it is started
+
+
+def network_of(kind: EngineKind, config: Config, model: Model, window_px: tuple[int, int]) -> Network:
+    """The verified files of ``model`` that ``kind`` runs on windows of ``window_px``.
+
+    Raises:
+        EngineLostError: the model has nothing for it.
+        TrustError: a file is not what the manifest says.
+    """
+    manifest, target = model.manifest, config.engine.target(kind)
+    artifact = model.artifact_for(target)
+    size = "{}x{}".format(*window_px)
+    if artifact is None or not _fits(artifact, size):
+        raise EngineLostError(
+            f"{manifest.name} has no artifact for {target.value} and windows of {size} px; "
+            "`python -m tools.export` makes it",
+            EngineFault.BAD_NETWORK,
+        )
+    files = {
+        name: content
+        for name, content in model.verified_files(artifact).items()
+        if size in name or not name.endswith((".blob", ".tflite"))
+    }
+    return Network(manifest.task, manifest.name, manifest.sha256, artifact.precision, files)
+
+
+def _fits(artifact: Artifact, size: str) -> bool:
+    """Whether some file serves windows of that size: IR any, a blob or TFLite file its own."""
+    names = [file.path for file in artifact.files]
+    return any(name.endswith(".xml") or (size in name and name.endswith(".tflite")) for name in names)
+
+
+def _permitted(kind: EngineKind, config: Config, model: Model) -> Disagreement:
+    artifact = model.artifact_for(config.engine.target(kind))
+    return _SAME if artifact is None or artifact.disagreement is None else artifact.disagreement
