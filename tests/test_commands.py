@@ -73,7 +73,11 @@ def test_the_same_run_again_does_nothing_twice(ran: Path, tmp_path: Path) -> Non
     before = json.loads(payload("queue", out, "--json", "--limit", 0).stdout)
     done = payload("run", STRIP, *OPTIONS, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["events"] == {"engine_promoted": 1, "strip_resumed": 1, "strip_finished": 1}
+    assert json.loads(done.stdout)["events"] == {
+        "engine_promoted": 1,
+        "strip_resumed": 1,
+        "strip_finished": 1,
+    }
     assert json.loads(payload("queue", out, "--json", "--limit", 0).stdout) == before
 
 
