@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dictionary(commands)
     _add_install(commands)
     _add_models(commands)
+    _add_receive(commands)
     return parser
 
 
@@ -87,11 +88,15 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="KEY=NUMBER",
         help="another value of the configuration, of those that may change in flight (service 20)",
     )
-    run.add_argument(
+    _add_telemetry_to(run)
+
+
+def _add_telemetry_to(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--telemetry-to",
         type=int,
         metavar="N",
-        help="write telemetry to this open descriptor, not to telemetry.jsonl; the run ends with its "
+        help="write telemetry to this open descriptor, not to telemetry.jsonl; the process ends with its "
         "parent: how `payload fly` runs a strip",
     )
 
@@ -144,6 +149,7 @@ def _add_install(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     install.add_argument("package", type=Path, metavar="FILE", help="what python -m tools.package made")
     _add_config(install)
     install.add_argument("--echo", action="store_true", help="mirror the events to standard error")
+    _add_telemetry_to(install)
 
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -152,6 +158,22 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     models.add_argument("--scrub", action="store_true", help="first check every package and mend its copies")
     models.add_argument(
         "--revert", choices=("scene", "surface"), help="first give up the model on trial of this task"
+    )
+    _add_telemetry_to(models)
+
+
+def _add_receive(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    receive = _command(
+        commands,
+        "receive",
+        "take chunks of an update, from a folder or a link; what is missing stays missing",
+    )
+    _add_config(receive)
+    ways = receive.add_mutually_exclusive_group(required=True)
+    ways.add_argument("--drop", type=Path, metavar="DIR", help="a folder with chunk files (*.skc)")
+    ways.add_argument("--udp", metavar="HOST:PORT", help="listen for chunks, one a datagram")
+    receive.add_argument(
+        "--for-s", type=_positive, default=10.0, metavar="T", help="with --udp: end after T s without a chunk"
     )
 
 

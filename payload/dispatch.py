@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from payload.errors import PayloadError
 
 _IN_FLIGHT = ("fly", "dictionary")
-_OF_MODELS = ("install", "models")
+_OF_MODELS = ("install", "models", "receive")
 
 
 def main_of(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
 from payload.drivers.store_lock import Role
-from payload.drivers.strip_child import StripProcess, run_command
+from payload.drivers.strip_child import StripProcess, model_job, run_command
 from payload.drivers.surroundings import LinuxSurroundings
 from payload.drivers.telemetry_log import TelemetryLog
 from payload.drivers.watchdog import FileWatchdog, NoWatchdog
@@ -41,6 +41,7 @@ from payload.flight.reporting import Reporting
 from payload.flight.schedule import Schedule
 from payload.flight.settings import Settings
 from payload.flight.strips import Strips
+from payload.flight.updating import Updating
 from payload.flight.uplink import REPLAY_COUNTER, Uplink
 from payload.logbook import make_folder
 from payload.ports import Watchdog
@@ -124,16 +125,27 @@ def _services(
 ) -> list[Service]:
     """What hangs in the loop, in the order of its turn; the one that tells of everything is the last."""
     config, memory, store = settings.config, drivers.memory, drivers.store
+    updating = Updating(
+        StripProcess(lambda job, _, pipe: model_job(job, pipe, Path(config.source).absolute())),
+        telemetry,
+        lambda: strips.is_running,
+        lambda path: Path(path).is_file(),
+        lambda: settings.config.updates.scrub_period_s,
+        started,
+    )
+    strips = Strips(
+        open_inbox(config.folder(config.service.inbox)),
+        StripProcess(lambda path, numbers, pipe: _run_words(config, drivers.state, path, numbers, pipe)),
+        memory,
+        telemetry,
+        lambda: settings.changed,
+        lambda path: Path(path).exists(),
+        started,
+        lambda: updating.is_wanted,
+    )
     return [
-        Strips(
-            open_inbox(config.folder(config.service.inbox)),
-            StripProcess(lambda path, numbers, pipe: _run_words(config, drivers.state, path, numbers, pipe)),
-            memory,
-            telemetry,
-            lambda: settings.changed,
-            lambda path: Path(path).exists(),
-            started,
-        ),
+        updating,
+        strips,
         Functions(store, _self_tests(config, drivers), telemetry),
         Health(
             telemetry,

@@ -5,27 +5,31 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 
-from payload.config import Config, load_config
+from payload.config import Config, load_config, parse_address
 from payload.core.scrub import seal_bytes
 from payload.core.signed import Root
 from payload.core.slots import WRITABLE, SlotName
 from payload.core.telemetry import Telemetry
+from payload.drivers.strip_child import TelemetryPipe, die_with_parent
+from payload.errors import ConfigError
 from payload.install import RECORDS_BYTES
-from payload.logbook import opened_log
+from payload.logbook import Log, opened_log
 from payload.model_slots import COPIES
+from payload.reception import TRANSFERS_MAX, Reception, receive_folder, receive_link
 from payload.terminal import table
 from payload.types import Task
 from payload.updates import Updates
 
 LOG_FILE = "telemetry.jsonl"
+RECEIVED = "received"
 
 
 def install(arguments: argparse.Namespace) -> None:
     """`payload install`: a package, delta or root file from the ground is in force."""
     config = load_config(arguments.config)
-    with opened_log(_log_path(config), arguments.echo) as log:
+    with _log_of(arguments, config, arguments.echo) as log:
         found = Updates(config, log.telemetry).install(arguments.package)
         log.flush()
     if isinstance(found, Root):
@@ -50,7 +54,7 @@ def models(arguments: argparse.Namespace) -> None:
     """`payload models`: slots, versions, states, hashes and the progress of a trial."""
     config = load_config(arguments.config)
     if arguments.revert or arguments.scrub:
-        with opened_log(_log_path(config), echo=False) as log:
+        with _log_of(arguments, config, echo=False) as log:
             changing = Updates(config, log.telemetry)
             if arguments.revert:
                 changing.revert(Task(arguments.revert))
@@ -73,16 +77,18 @@ def models(arguments: argparse.Namespace) -> None:
         f"root: version {root.version}, {root.threshold} of {len(root.keys)} keys" if root else "root: none"
     )
     print(
-        f"disk: {planned_disk_bytes(config)} bytes at most for slots, copies and records, in "
+        f"disk: {planned_disk_bytes(config)} bytes at most for slots, copies, records and transfers, in "
         f"{config.folder(config.updates.slots)}"
     )
 
 
 def planned_disk_bytes(config: Config) -> int:
-    """The most that all slots of all tasks may take on the disk, one package being mended included."""
+    """The most that all slots of all tasks may take on the disk, one package being mended and
+    the files on their way from the ground included."""
     package_bytes = config.updates.package_max_bytes
     copies = len(Task) * len(WRITABLE) * len(COPIES) + 1
-    return copies * (package_bytes + seal_bytes(package_bytes)) + len(Task) * RECORDS_BYTES
+    slots_bytes = copies * (package_bytes + seal_bytes(package_bytes)) + len(Task) * RECORDS_BYTES
+    return slots_bytes + TRANSFERS_MAX * 2 * package_bytes
 
 
 def _rows(updates: Updates, config: Config) -> Iterator[tuple[str, ...]]:
@@ -147,8 +153,38 @@ def _facts(updates: Updates, config: Config) -> dict[str, object]:
     }
 
 
-def _log_path(config: Config) -> Path:
-    return config.folder(config.updates.slots) / LOG_FILE
+def _log_of(arguments: argparse.Namespace, config: Config, echo: bool) -> AbstractContextManager[Log]:
+    if arguments.telemetry_to is None:
+        return opened_log(config.folder(config.updates.slots) / LOG_FILE, echo)
+    die_with_parent()
+    return opened_log(TelemetryPipe(arguments.telemetry_to), echo)
 
 
-COMMANDS = {"install": install, "models": models}
+def receive(arguments: argparse.Namespace) -> None:
+    """`payload receive`: chunks of updates become files; what has come stays over resets and passes."""
+    config = load_config(arguments.config)
+    folder = config.folder(config.updates.slots) / RECEIVED
+    with opened_log(config.folder(config.updates.slots) / LOG_FILE, echo=False) as log:
+        reception = Reception(folder, config.updates.package_max_bytes, log.telemetry)
+        try:
+            if arguments.drop:
+                found = receive_folder(reception, arguments.drop, log.telemetry)
+            else:
+                address = parse_address(arguments.udp)
+                if address is None:
+                    raise ConfigError("--udp none: nothing to listen to")
+                found = receive_link(reception, address, arguments.for_s, log.telemetry)
+        finally:
+            reception.close()
+            log.flush()
+        refused = log.telemetry.counts.get("chunk_refused", 0)
+    if arguments.json:
+        print(json.dumps({"received": [str(path) for path in found], "refused_chunks": refused}, indent=2))
+        return
+    for path in found:
+        print(f"{path}: whole; payload install {path} --config {arguments.config}")
+    waiting = len(list(folder.glob("*.part")))
+    print(f"{len(found)} files whole, {waiting} still on their way, {refused} chunks refused")
+
+
+COMMANDS = {"install": install, "models": models, "receive": receive}

@@ -92,6 +92,13 @@ COMMANDS = (
     _function(3, "load_strip", "This strip, on the payload's disk, is the next.", Field("path", Wire.TEXT)),
     _function(4, "run_self_test", "Test memory, models and store, with a progress report each."),
     _function(5, "clear_queue", "Everything that waits for the ground, and is not on its way, is dropped."),
+    _function(
+        20,
+        "install_model",
+        "Verify this package, delta or root file and put it in force.",
+        Field("path", Wire.TEXT),
+    ),
+    _function(21, "revert_model", "Give up the model on trial of this task.", Field("task", Wire.TEXT)),
     Command("enable_schedule", 11, 1, (), "Release scheduled commands at their time; also those held back."),
     Command("disable_schedule", 11, 2, (), "Release none; they stay."),
     Command("reset_schedule", 11, 3, (), "Forget all scheduled commands."),

@@ -146,3 +146,15 @@ def run_command(
     for key, number in settings.items():
         words += ["--set", f"{key}={number!r}"]
     return words
+
+
+def model_job(job: str, descriptor: int, config: Path) -> list[str]:
+    """The command for a job of `flight.updating`: install:PATH, revert:TASK or scrub:."""
+    kind, _, what = job.partition(":")
+    words = {
+        "install": ["install", what],
+        "revert": ["models", "--revert", what],
+        "scrub": ["models", "--scrub"],
+    }
+    command = [sys.executable, "-m", "payload", *words[kind], "--config", str(config)]
+    return [*command, "--telemetry-to", str(descriptor)]

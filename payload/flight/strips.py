@@ -58,8 +58,13 @@ class Strips(Quiet):
         settings: Callable[[], Mapping[str, float]],
         is_strip: Callable[[str], bool],
         started: Now,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``settings`` are those of now; ``is_strip`` says whether a path exists."""
+        """``settings`` are those of now; ``is_strip`` says whether a path exists.
+
+        While ``is_held``, no strip begins; the one under way goes on.
+        """
+        self._is_held = is_held
         self._inbox = inbox
         self._worker = worker
         self._memory = memory
@@ -81,6 +86,11 @@ class Strips(Quiet):
     def commands(self) -> Mapping[str, Execute]:
         return {"start_imaging": self._start, "stop_imaging": self._stop, "load_strip": self._load}
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a strip is under way."""
+        return self._is_running
+
     def wakes_on(self) -> Sequence[int]:
         return (*self._inbox.wakes_on(), *self._worker.wakes_on())
 
@@ -95,7 +105,8 @@ class Strips(Quiet):
             self._is_running = False
             self._listen()
             self._end(code, now)
-        if self._waiting and not (self._is_running or self._is_stopped) and now.mono_ns >= self._start_ns:
+        is_free = not (self._is_running or self._is_stopped or self._is_held())
+        if self._waiting and is_free and now.mono_ns >= self._start_ns:
             self._begin()
 
     def close(self) -> None:

@@ -216,6 +216,15 @@ EVENTS = (
         ("task", "slot"),
         "A package is damaged in both copies; it is used no more.",
     ),
+    Event(
+        710,
+        "update_received",
+        _INFO,
+        8,
+        ("path", "size_bytes"),
+        "A file from the ground is whole; not installed.",
+    ),
+    Event(711, "chunk_refused", _LOW, 8, ("code", "reason"), "Damaged on the way, or of no file; left."),
     Event(709, "root_rotated", _HIGH, 4, ("root_version",), "Other keys sign from now on."),
     Event(
         801, "service_started", _INFO, 4, ("boots", "version"), "The service runs; boots counts how often."
