@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from payload.config import load_config
@@ -21,6 +23,7 @@ from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Now
 from payload.flight.updating import REFUSED_CODE, Updating
+from tools.networks.frozen import int8_weights, replaced
 from tools.package.keys import make_key, root_file
 from tools.package.making import make_package
 
@@ -209,16 +212,17 @@ SCENE = BOARD.folder(BOARD.models.scene)
 
 
 def broken_model(folder: Path) -> Path:
-    """The shipped network with other weights: a model of noise, with hashes that are right."""
+    """The shipped network without weights: one constant answer, and hashes that are right."""
     shutil.copytree(SCENE, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (weights,) = folder.glob("*.bin")
-    content = bytearray(weights.read_bytes())
-    content[: len(content) // 2] = bytes(len(content) // 2)
-    weights.write_bytes(bytes(content))
+    (topology,) = folder.glob("*.xml")
+    found = int8_weights(topology.read_bytes())
+    content = replaced(weights.read_bytes(), {one: np.zeros(one.shape, np.int8) for one in found})
+    weights.write_bytes(content)
     for file in manifest["artifacts"][0]["files"]:
         if file["path"] == weights.name:
-            file["sha256"] = hashlib.sha256(bytes(content)).hexdigest()
+            file["sha256"] = hashlib.sha256(content).hexdigest()
     manifest["version"] += 1
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -259,6 +263,6 @@ def test_a_device_that_is_too_slow_or_takes_too_much_is_seen_in_a_real_child(tmp
     text = ground.config.read_text()
     ground.config.write_text(text.replace("known_answer_timeout_s: 120.0", "known_answer_timeout_s: 0.1"))
     assert f"refusal {Refusal.TOO_SLOW.value}," in ground.payload("install", package).stderr
-    ground.config.write_text(text.replace("interpreter_bytes: 110_100_480", "interpreter_bytes: 20_000_000"))
+    ground.config.write_text(re.sub(r"interpreter_bytes: \S+", "interpreter_bytes: 20_000_000", text))
     assert f"refusal {Refusal.TOO_BIG.value}," in ground.payload("install", package).stderr
     assert ground.models()["tasks"]["scene"]["slots"]["a"]["state"] == "bad"

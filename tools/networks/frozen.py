@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.networks.seven_bits import STEPS
+STEPS = 63
+"""As `seven_bits.STEPS`; that module needs torch, this one does not."""
 
 _TYPES = {"i8": np.dtype(np.int8), "f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
 
