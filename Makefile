@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 BOOTSTRAP = PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check campaign hil fuzz bench interfaces clean
+.PHONY: help run test check campaign hil fuzz bench interfaces pass downlink clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -31,6 +31,13 @@ check: $(VENV)/.has-check ## format, lint, types, import contracts
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+pass: $(VENV)/.has-ground ## a rehearsed pass: STRIP flown, downlinked over a loopback that loses 5 %, decoded to pictures
+	$(BIN)/python -m tools.ground.rehearsal --strip $(STRIP) --out build/pass
+	@echo "Pictures: build/pass/ground/pictures    Report: build/pass/ground/pass.json"
+
+downlink: $(VENV)/.has-downlink ## the downlink order against its bounds, FIFO and a cloud filter: table and figure
+	$(BIN)/python -m tools.downlink
 
 campaign: $(VENV)/.has-test ## the slow tests: memory measured in real processes, kill -9 by the hundred
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
@@ -50,10 +57,11 @@ interfaces: $(VENV)/.has-ground ## write docs/interfaces.md from the telemetry t
 clean: ## remove the environment and all that was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-EXTRAS_ground := ground
-EXTRAS_test   := ground,test
-EXTRAS_check  := ground,test,check
-EXTRAS_bench  := ground,bench
+EXTRAS_ground   := ground
+EXTRAS_test     := ground,test
+EXTRAS_check    := ground,test,check
+EXTRAS_bench    := ground,bench
+EXTRAS_downlink := downlink
 
 # One stamp per set of extras, so that a second make is instant.
 $(VENV)/.has-%: pyproject.toml tools/bootstrap.sh

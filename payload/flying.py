@@ -22,13 +22,16 @@ from payload.drivers.board import LinuxBoard, SystemClock
 from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.drivers.ground_links import SocketLinks
 from payload.drivers.inbox import open_inbox
+from payload.drivers.incoming_files import FolderOfFiles
 from payload.drivers.model_folder import read_files, read_manifest
+from payload.drivers.plan_file import PlanFile
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
 from payload.drivers.store_lock import Role
 from payload.drivers.strip_child import StripProcess, model_job, run_command
 from payload.drivers.surroundings import LinuxSurroundings
 from payload.drivers.telemetry_log import TelemetryLog
+from payload.drivers.transfer_journal import SqliteTransferJournal
 from payload.drivers.watchdog import FileWatchdog, NoWatchdog
 from payload.errors import StoreError
 from payload.flight.calls import Now, Service
@@ -37,6 +40,7 @@ from payload.flight.functions import Functions, SelfTest
 from payload.flight.health import Health
 from payload.flight.housekeeping import Housekeeping
 from payload.flight.loop import Loop
+from payload.flight.passes import Passes
 from payload.flight.reporting import Reporting
 from payload.flight.schedule import Schedule
 from payload.flight.settings import Settings
@@ -48,6 +52,7 @@ from payload.ports import Watchdog
 
 MEMORY_FILE = "flight.sqlite"
 QUEUE_FILE = "queue.sqlite"
+TRANSFERS_FILE = "transfers.sqlite"
 LOG_FILE = "telemetry.jsonl"
 _BOOTS, _TEST = "boots", "test"
 _BUDGET = "memory.budget_bytes"
@@ -65,11 +70,15 @@ def fly(arguments: argparse.Namespace) -> None:
         opened.callback(memory.close)
         store = SqliteProductStore(state / QUEUE_FILE, roles=(Role.SENDER,))
         opened.callback(store.close)
+        journal = SqliteTransferJournal(state / TRANSFERS_FILE)
+        opened.callback(journal.close)
+        incoming = FolderOfFiles(state / "parts", config.folder(config.downlink.uplink))
+        opened.callback(incoming.close)
         links = _links(config.service)
         opened.callback(links.close)
         file = TelemetryLog(state / LOG_FILE)
         opened.callback(file.close)
-        _fly(config, Drivers(key, state, memory, store, links, file))
+        _fly(config, Drivers(key, state, memory, store, journal, incoming, links, file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class Drivers:
     state: Path
     memory: SqliteFlightMemory
     store: SqliteProductStore
+    journal: SqliteTransferJournal
+    incoming: FolderOfFiles
     links: SocketLinks
     file: TelemetryLog
 
@@ -146,6 +157,15 @@ def _services(
     return [
         updating,
         strips,
+        Passes(
+            lambda: settings.config,
+            PlanFile(_plan_path(config)).changed,
+            store,
+            drivers.journal,
+            drivers.incoming,
+            telemetry,
+            downlink.send,
+        ),
         Functions(store, _self_tests(config, drivers), telemetry),
         Health(
             telemetry,
@@ -167,6 +187,11 @@ def _services(
         ),
         Reporting(telemetry, downlink, memory, drivers.file, started),
     ]
+
+
+def _plan_path(config: Config) -> Path | None:
+    configured = config.downlink.contact_plan
+    return None if configured == NONE else config.folder(configured)
 
 
 def _run_words(

@@ -376,15 +376,16 @@ class TileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One ground pass."""
+    """One ground pass; ``overhead_ratio`` of the rate is for frames, coding and telemetry."""
 
     start_utc_ns: int
     duration_s: float
     rate_bit_s: float
+    overhead_ratio: float = 0.0
 
     @property
     def capacity_bytes(self) -> int:
-        return int(self.duration_s * self.rate_bit_s / 8)
+        return int(self.duration_s * self.rate_bit_s / 8 * (1 - self.overhead_ratio))
 
 
 @unique

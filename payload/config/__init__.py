@@ -189,6 +189,29 @@ class UpdatesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DownlinkConfig:
+    """Files down and up in a pass, by CFDP.
+
+    ``contact_plan``: when the ground is there, and how fast the link is. Files that come up go
+    to ``uplink``. ``window_bytes``: what a restart may cost. ``round_trip_min_s`` is below every
+    real round trip, ``answer_timeout_s`` above; see `core.cfdp.records.CfdpParameters`.
+    """
+
+    contact_plan: Annotated[str, Text("a YAML file, absolute or relative to this file, or none", 4096)]
+    uplink: _Folder
+    apid: Annotated[int, Range(1, 2046, "(CCSDS APID)")]
+    entity: Annotated[int, Range(0, 65535, "(CFDP entity id)")]
+    ground_entity: Annotated[int, Range(0, 65535, "(CFDP entity id)")]
+    segment_bytes: Annotated[int, Range(64, 2000, "bytes")]
+    window_bytes: Annotated[int, Range(1024, 1 << 24, "bytes")]
+    round_trip_min_s: Annotated[float, Range(0.0, 60.0, "s")]
+    answer_timeout_s: Annotated[float, Range(0.05, 600.0, "s")]
+    answer_limit: Annotated[int, Range(1, 10_000, "repeats")]
+    open_files: Annotated[int, Range(1, 1024, "files")]
+    uplink_max_bytes: Annotated[int, Range(1, 1 << 31, "bytes")]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One board's configuration; ``source`` is the path of the file it came from."""
 
@@ -204,6 +227,7 @@ class Config:
     interest: InterestConfig
     ageing: AgeingConfig
     queue: QueueConfig
+    downlink: DownlinkConfig
     service: ServiceConfig
     updates: UpdatesConfig
     source: str = field(metadata=NOT_A_KEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -120,6 +121,10 @@ class Service(Protocol):
         """File descriptors whose readability ends the loop's wait."""
         ...
 
+    def pause_s(self) -> float:
+        """How long the loop may wait before the next poll."""
+        ...
+
     def poll(self, now: Now) -> None:
         """Do what is due, in a few milliseconds."""
         ...
@@ -142,6 +147,9 @@ class Quiet:
 
     def wakes_on(self) -> Sequence[int]:
         return ()
+
+    def pause_s(self) -> float:
+        return math.inf
 
     def poll(self, now: Now) -> None:
         """Nothing is due."""

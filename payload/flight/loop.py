@@ -46,7 +46,7 @@ class Loop:
     def run(self) -> None:
         """Turn until stopped, then close the services, in their order."""
         while not self._is_stopped:
-            self.turn(TURN_S)
+            self.turn(min(TURN_S, *(service.pause_s() for service in self._services)))
         for service in self._services:
             service.close()
 

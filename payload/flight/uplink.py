@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from payload.core.cfdp.packets import file_packet_id
 from payload.core.guard import CommandGuard
 from payload.core.packet_scan import PacketScan
 from payload.core.packets import (
@@ -62,7 +63,7 @@ class Uplink:
             self._execute.update(service.commands)
             self._others.update(service.packets)
         self._ids = [packet_id_of(apid, is_command=True)]
-        self._ids += [packet_id_of(other, is_command=True) for other in self._others]
+        self._ids += [file_packet_id(other, is_ground=True) for other in self._others]
         self._scans: dict[int, tuple[PacketScan, int]] = {}
         for name in ("commands_accepted", "commands_rejected", "commands_unauthentic", "commands_failed"):
             telemetry.set(name, 0)

@@ -157,6 +157,7 @@ EVENTS = (
     Event(
         604, "product_unacknowledged", _LOW, 16, ("product_id",), "The ground refused it; it stays queued."
     ),
+    Event(605, "file_received", _INFO, 16, ("path",), "A file came up, whole and on the disk."),
     Event(
         701, "install_refused", _HIGH, 16, ("code", "refusal", "reason"), "Not taken; the old model runs on."
     ),

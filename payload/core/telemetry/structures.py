@@ -62,6 +62,10 @@ STRUCTURES = (
             "evicted_bytes",
             "sent_products",
             "sent_bytes",
+            "pdus_rejected",
+            "link_bytes",
+            "link_bytes_again",
+            "files_open",
         ),
     ),
     Structure(

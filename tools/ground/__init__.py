@@ -1,0 +1,1 @@
+"""A small ground station for benches: receives, acknowledges, writes products, sends files up."""

@@ -1,0 +1,195 @@
+"""The station's loop: packets in, answers out, products on the disk, a report at the end."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from payload.config import parse_address
+from payload.core.cfdp import OutgoingFile, SendEnded
+from payload.core.cfdp.checksums import crc_32
+from payload.core.cfdp.packets import file_packet_id
+from payload.core.packet_scan import PacketScan
+from payload.core.packets import TM_MAX_BYTES, apid_of, packet_id_of
+from payload.drivers.incoming_files import FolderOfFiles
+from payload.drivers.link import PRODUCT_SUFFIX
+from payload.drivers.transfer_journal import SqliteTransferJournal
+from payload.transfers import Transfers
+from tools.ground.settings import Settings
+
+PRODUCTS, PARTS, JOURNAL, TELEMETRY = "products", "parts", "transfers.sqlite", "telemetry.tm"
+
+_TURN_S = 0.02
+_BUFFER_BYTES = 4 << 20
+_PACKETS_AT_ONCE = 512
+
+
+@dataclass
+class PassReport:
+    """What a pass brought; bytes are of packets as they came, before loss was played."""
+
+    began_utc: str = ""
+    lasted_s: float = 0.0
+    packets: int = 0
+    packets_bytes: int = 0
+    telemetry_packets: int = 0
+    thrown_away: int = 0
+    damaged_bytes: int = 0
+    products: list[str] = field(default_factory=list)
+    products_bytes: int = 0
+    files_sent_up: list[str] = field(default_factory=list)
+    naks: int = 0
+    pdus_rejected: int = 0
+    files_open: int = 0
+    first_packet_s: float | None = None
+    last_packet_s: float | None = None
+
+    def text(self) -> str:
+        """For a person."""
+        busy_s = (self.last_packet_s or 0.0) - (self.first_packet_s or 0.0)
+        rate = self.packets_bytes * 8 / busy_s / 1e6 if busy_s > 0 else 0.0
+        share = self.products_bytes / self.packets_bytes if self.packets_bytes else 0.0
+        return "\n".join(
+            [
+                f"pass of {self.began_utc}, {self.lasted_s:.1f} s: {len(self.products)} products with "
+                f"{self.products_bytes} bytes are on the ground",
+                f"{self.packets} packets came, {self.packets_bytes} bytes, {rate:.2f} Mbit/s while they "
+                f"came; products are {share:.1%} of that",
+                f"{self.thrown_away} packets were thrown away as the loss asked for, "
+                f"{self.damaged_bytes} bytes were in no packet, {self.pdus_rejected} PDUs were damaged",
+                f"{self.naks} NAKs were sent; {self.files_open} files are still open; "
+                f"{self.telemetry_packets} telemetry packets; {len(self.files_sent_up)} files went up",
+            ]
+        )
+
+
+class Station:
+    """Implements `transfers.FileUser`: products in a folder, files up from the command line."""
+
+    def __init__(self, settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
+        """Takes up every transfer that ``folder`` knows of.
+
+        Raises:
+            StoreError: the folder cannot be used.
+            OSError: the address cannot be had.
+        """
+        self._settings = settings
+        self._say = say
+        self.report = PassReport()
+        self._random = random.Random(settings.seed)
+        self.files = FolderOfFiles(folder / PARTS, folder / PRODUCTS, PRODUCT_SUFFIX)
+        self._journal = SqliteTransferJournal(folder / JOURNAL)
+        self._transfers = Transfers(settings.parameters, settings.apid, True, self._journal, self.files, self)
+        self._bodies: dict[str, bytes] = {}
+        self._telemetry: BinaryIO = (folder / TELEMETRY).open("ab")
+        ids = [file_packet_id(settings.apid, is_ground=False)]
+        ids.append(packet_id_of(settings.telemetry_apid, is_command=False))
+        self._scan = PacketScan(ids, TM_MAX_BYTES)
+        listen, send_to = parse_address(settings.listen), parse_address(settings.send_to)
+        assert listen is not None and send_to is not None  # noqa: PT018
+        self._send_to = send_to
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        self._socket.bind(listen)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._socket.getsockname()
+        return host, port
+
+    def send_up(self, path: Path) -> None:
+        """The file goes up under its own name.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        body = path.read_bytes()
+        self._bodies[path.name] = body
+        self._transfers.entity.put(OutgoingFile(path.name, len(body), crc_32(body), 1.0))
+
+    def run(self, duration_s: float, is_done: Callable[[PassReport], bool]) -> PassReport:
+        """One pass: until ``is_done``, or for ``duration_s``."""
+        report, began_s = self.report, time.monotonic()
+        report.began_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._transfers.entity.thaw(time.monotonic_ns())
+        while (passed_s := time.monotonic() - began_s) < duration_s and not is_done(report):
+            self._take_what_comes(began_s)
+            self._transfers.settle()
+            self._transfers.entity.tick(time.monotonic_ns())
+            self._answer()
+            report.lasted_s = passed_s
+        self._transfers.entity.freeze()
+        counters = self._transfers.entity.counters
+        report.naks, report.pdus_rejected = counters.naks_out, counters.pdus_rejected
+        report.files_open = self._transfers.entity.receiving()
+        report.damaged_bytes = self._scan.discarded_bytes
+        return report
+
+    def _take_what_comes(self, began_s: float) -> None:
+        self._socket.settimeout(_TURN_S)
+        for _ in range(_PACKETS_AT_ONCE):
+            try:
+                datagram = self._socket.recv(65536)
+            except (TimeoutError, BlockingIOError, ConnectionError):
+                return
+            self._socket.settimeout(0.0)
+            for packet in self._scan.feed(datagram) + self._scan.give_up():
+                self._take(packet, time.monotonic() - began_s)
+
+    def _take(self, packet: bytes, at_s: float) -> None:
+        report = self.report
+        if apid_of(packet) == self._settings.telemetry_apid:
+            report.telemetry_packets += 1
+            self._telemetry.write(packet)
+            return
+        report.packets += 1
+        report.packets_bytes += len(packet)
+        report.first_packet_s = at_s if report.first_packet_s is None else report.first_packet_s
+        report.last_packet_s = at_s
+        if self._random.random() < self._settings.loss_ratio:
+            report.thrown_away += 1
+        else:
+            self._transfers.receive(packet, time.monotonic_ns())
+
+    def _answer(self) -> None:
+        for _ in range(_PACKETS_AT_ONCE):
+            packet = self._transfers.next_packet(time.monotonic_ns())
+            if packet is None:
+                return
+            if self._random.random() < self._settings.loss_ratio:
+                self.report.thrown_away += 1
+            else:
+                self._socket.sendto(packet, self._send_to)
+
+    def piece(self, name: str, offset: int, length: int) -> bytes:
+        """Bytes of a file on its way up."""
+        return self._bodies[name][offset : offset + length]
+
+    def has_left(self, ended: SendEnded) -> None:
+        """The payload has the file."""
+        self.report.files_sent_up += [ended.name] if ended.is_delivered else []
+        self._say(f"{ended.name}: {'is on board' if ended.is_delivered else 'was refused on board'}")
+
+    def has_come(self, name: str) -> None:
+        """A product is on the disk."""
+        size_bytes = self.files.path_of(name).stat().st_size
+        self.report.products.append(name)
+        self.report.products_bytes += size_bytes
+        self._say(f"{name}: {size_bytes} bytes")
+
+    def close(self) -> None:
+        """Everything is on the disk."""
+        self._telemetry.close()
+        self._socket.close()
+        self.files.close()
+        self._journal.close()
+
+    def facts(self) -> dict[str, object]:
+        """The report as JSON has it."""
+        return asdict(self.report)
