@@ -272,7 +272,7 @@ class Passes(Quiet):
             ("sent_bytes", self._sent_bytes),
             ("pdus_rejected", counters.pdus_rejected),
             ("link_bytes", counters.bytes_out),
-            ("link_bytes_again", counters.bytes_again),
+            ("resent_bytes", counters.bytes_again),
             ("files_open", len(self._transfers.entity.sending()) + self._transfers.entity.receiving()),
         ):
             self._telemetry.set(name, value)

@@ -64,7 +64,7 @@ STRUCTURES = (
             "sent_bytes",
             "pdus_rejected",
             "link_bytes",
-            "link_bytes_again",
+            "resent_bytes",
             "files_open",
         ),
     ),

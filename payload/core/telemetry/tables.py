@@ -99,6 +99,10 @@ CHANNELS = (
         44, "tiles_redone", "tiles", int, False, "tiles whose work was lost with a device and done again"
     ),
     Channel(45, "tiles_on_first_device", "tiles", int, False, "answers of the first device of their task"),
+    Channel(51, "pdus_rejected", "PDUs", int, False, "damaged or strange CFDP PDUs since the start"),
+    Channel(52, "link_bytes", "bytes", int, False, "PDUs given to the link since the start"),
+    Channel(53, "resent_bytes", "bytes", int, False, "of them: file segments sent again"),
+    Channel(54, "files_open", "files", int, True, "files on their way, down and up"),
     Channel(60, "trial_tiles", "tiles", int, False, "good tiles of the model on trial"),
     Channel(61, "trial_faults", "tiles", int, False, "bad tiles of the model on trial"),
     Channel(62, "rollback_index", "counter", int, False, "reached by the task whose slots changed last"),
