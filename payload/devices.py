@@ -41,6 +41,7 @@ def worker_spec(kind: EngineKind, config: Config) -> WorkerSpec:
     options: dict[str, object] = {}
     if isinstance(child, StandInConfig):
         state = config.folder(config.strip.scratch) / "stand_in.state"
+        state.unlink(missing_ok=True)  # its tiles are counted from this run on
         options = {"faults": child.faults, "state": str(state), "target": child.target.value}
     return WorkerSpec(
         device=kind.value,

@@ -1,0 +1,80 @@
+"""A whole run whose device is lost on the way leaves, to the byte, what a run without it leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from payload.drivers.product_store import SqliteProductStore
+from tests.test_commands import payload
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
+FAULTS = "crash@6 nan@14 hang@22"
+
+
+def board(folder: Path, order: str, faults: str = "none") -> Path:
+    """bench_stand_in.yaml with small tiles, so that a device can be lost often in a short strip."""
+    text = (REPOSITORY / "firmware_configs" / "bench_stand_in.yaml").read_text()
+    text = re.sub(r"inner_rows_px: \d+", "inner_rows_px: 48", text)
+    text = re.sub(r"inner_columns_px: \d+", "inner_columns_px: 96", text)
+    text = re.sub(r"  scene: \[stand_in.*", f"  scene: {order}", text)
+    text = text.replace("faults: none", f"faults: {faults}").replace(
+        "first_rest_s: 1.0", "first_rest_s: 0.05"
+    )
+    text = text.replace("deadline_s: 10.0", "deadline_s: 2.0")
+    text = text.replace(": ../", f": {REPOSITORY}/").replace(f"{REPOSITORY}/build", str(folder))
+    path = folder / "board.yaml"
+    path.write_text(text)
+    return path
+
+
+def ran(folder: Path, *choice: str) -> tuple[dict[str, bytes], dict[str, object]]:
+    folder.mkdir()
+    done = payload("run", STRIP, "--config", board(folder, *choice), "--out", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    store = SqliteProductStore(folder / "queue.sqlite")
+    bodies = {entry.product_id: store.body(entry.entry_id) for entry in store.entries()}
+    store.close()
+    return bodies, json.loads(done.stdout)
+
+
+def test_a_run_that_lost_its_device_three_times_equals_one_on_the_processor(tmp_path: Path) -> None:
+    expected, _ = ran(tmp_path / "processor", "[openvino]")
+    found, report = ran(tmp_path / "lost", "[stand_in, openvino]", FAULTS)
+    assert set(found) == set(expected)
+    assert {name for name, body in found.items() if body != expected[name]} == set()
+    devices = {str(device["device"]): device for device in report["devices"]}  # type: ignore[attr-defined]
+    assert devices["stand_in"]["is_stand_in"]
+    assert devices["stand_in"]["losses"] >= 1
+    assert report["events"]["stand_in_used"] == 1  # type: ignore[index]
+    scene = report["engines"]["scene"]  # type: ignore[index]
+    assert sum(scene.values()) + report["tiles_no_data"] == report["tiles"]  # type: ignore[operator]
+    assert any("stand_in" in line for line in scene), "every record names its maker"
+
+
+def test_a_flight_board_refuses_the_stand_in(tmp_path: Path) -> None:
+    path = board(tmp_path, "[stand_in, openvino]")
+    path.write_text(path.read_text().replace("is_flight: false", "is_flight: true"))
+    done = payload("run", STRIP, "--config", path, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "stand_in is for benches" in done.stderr
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python"])
+def test_a_flatsat_without_its_myriad_goes_on_within_seconds_with_one_event(
+    tmp_path: Path, python: str
+) -> None:
+    text = (REPOSITORY / "firmware_configs" / "flatsat.yaml").read_text()
+    text = text.replace("../build/myriad/bin/python", python).replace(": ../", f": {REPOSITORY}/")
+    text = text.replace(f"{REPOSITORY}/build", str(tmp_path))
+    path = tmp_path / "flatsat.yaml"
+    path.write_text(text)
+    done = payload("run", STRIP, "--config", path, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    events = json.loads(done.stdout)["events"]
+    assert sum(count for name, count in events.items() if name.startswith("engine_no")) <= 1
+    assert events["engine_promoted"] == 1
