@@ -1,0 +1,144 @@
+"""`payload fly` in a process of its own against the ground station, over loopback, with loss and kills."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from payload.errors import ConfigError
+from tests.flight.test_passes import fill
+from tools.ground.rehearsal import flying, queued, write_configs, write_contacts
+from tools.ground.settings import load_settings
+from tools.ground.station import PRODUCTS, PassReport, Station
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BOARD = REPOSITORY / "firmware_configs" / "ci_cpu.yaml"
+
+
+def rehearse(folder: Path, loss: float, sizes: list[int]) -> tuple[Path, Station, dict[str, bytes]]:
+    """A queue, the payload's configuration, and a station that listens."""
+    flight, ground = write_configs(BOARD, folder, loss)
+    (folder / "state").mkdir()
+    bodies = fill(folder / "state", sizes)
+    write_contacts(folder / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
+    return flight, Station(load_settings(ground), folder / "ground", lambda _: None), bodies
+
+
+def all_of(bodies: dict[str, bytes]) -> Callable[[PassReport], bool]:
+    """Ends a second after the last product, so that its acknowledgement is acknowledged."""
+
+    def is_done(report: PassReport) -> bool:
+        quiet_s = report.lasted_s - (report.last_packet_s or report.lasted_s)
+        return len(report.products) >= len(bodies) and quiet_s > 1.5
+
+    return is_done
+
+
+def check_all_down(folder: Path, bodies: dict[str, bytes]) -> None:
+    found = {path.name: path.read_bytes() for path in (folder / "ground" / PRODUCTS).iterdir()}
+    assert found == {f"{name}.skp": body for name, body in bodies.items()}
+    assert queued(folder / "state") == 0
+
+
+def test_a_pass_with_5_percent_loss_brings_everything_down(tmp_path: Path) -> None:
+    (tmp_path / "ground").mkdir()
+    flight, station, bodies = rehearse(tmp_path, 0.05, [170, 40_000, 200_000, 3_000])
+    plan = tmp_path / "up.bin"
+    plan.write_bytes(bytes(range(256)) * 100)
+    station.send_up(plan)
+    try:
+        with flying(flight) as process:
+            report = station.run(60.0, all_of(bodies))
+        assert process.returncode == 0
+    finally:
+        station.close()
+    check_all_down(tmp_path, bodies)
+    assert (tmp_path / "uplink" / "up.bin").read_bytes() == plan.read_bytes()
+    assert report.thrown_away > 0
+    assert report.telemetry_packets > 0
+    assert report.packets_bytes <= sum(map(len, bodies.values())) * (1 / 0.95 + 0.1)
+    assert f"{len(bodies)} products" in report.text()
+
+
+def test_a_payload_killed_in_mid_pass_goes_on_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    (tmp_path / "ground").mkdir()
+    flight, station, bodies = rehearse(tmp_path, 0.05, [170, 700_000, 300_000, 3_000])
+    command = [sys.executable, "-m", "payload", "fly", "--config", str(flight)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    kills, next_kill_s = 0, 0.0
+
+    def is_done(report: PassReport) -> bool:
+        nonlocal process, kills, next_kill_s
+        if report.first_packet_s is not None and kills < 3:
+            next_kill_s = next_kill_s or report.lasted_s + 0.2
+            if report.lasted_s > next_kill_s:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills, next_kill_s, report.first_packet_s = kills + 1, 0.0, None
+                process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        return kills >= 1 and all_of(bodies)(report)
+
+    try:
+        report = station.run(90.0, is_done)
+    finally:
+        process.terminate()
+        process.wait()
+        station.close()
+    check_all_down(tmp_path, bodies)
+    assert kills >= 1
+    assert sorted(report.products) == sorted(bodies)
+
+
+def test_a_station_that_is_started_again_goes_on_in_the_middle_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ground").mkdir()
+    flight, station, bodies = rehearse(tmp_path, 0.0, [800_000])
+    with flying(flight):
+        first = station.run(60.0, lambda report: report.packets > 300)
+        settings = station._settings
+        station.close()
+        time.sleep(0.2)
+        again = Station(settings, tmp_path / "ground", lambda _: None)
+        second = again.run(60.0, all_of(bodies))
+        again.close()
+    check_all_down(tmp_path, bodies)
+    assert first.products == []
+    assert second.products == list(bodies)
+
+
+def test_the_command_says_what_is_wrong_with_its_configuration(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tools.ground", "--config", "nothing.yaml", "--out", str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr == "tools.ground: nothing.yaml: cannot be read: No such file or directory\n"
+    text = (REPOSITORY / "tools" / "ground" / "bench.yaml").read_text()
+    (tmp_path / "bad.yaml").write_text(text.replace("listen: 127.0.0.1:10015", "listen: here"))
+    with pytest.raises(ConfigError, match=r"bad\.yaml:\d+: listen: 'here' is not host:port"):
+        load_settings(tmp_path / "bad.yaml")
+
+
+def test_the_shipped_station_fits_the_shipped_boards() -> None:
+    from payload.config import load_config
+
+    station = load_settings(REPOSITORY / "tools" / "ground" / "bench.yaml")
+    for name in ("ci_cpu.yaml", "flatsat.yaml"):
+        board = load_config(REPOSITORY / "firmware_configs" / name)
+        assert station.listen == board.service.udp_send_to
+        assert station.send_to == board.service.udp_listen
+        assert (station.apid, station.telemetry_apid) == (board.downlink.apid, board.service.apid)
+        ends = (board.downlink.ground_entity, board.downlink.entity)
+        assert (station.entity, station.flight_entity) == ends
+
+
+def test_the_command_ends_with_report_and_exit_code_0(tmp_path: Path) -> None:
+    _, ground = write_configs(BOARD, tmp_path, 0.0)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tools.ground", "--config", str(ground), "--out", str(out)]
+    found = subprocess.run([*command, "--duration-s", "0.2", "--json"], capture_output=True, check=True)
+    assert json.loads(found.stdout) == json.loads((out / "pass.json").read_text())
