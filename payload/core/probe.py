@@ -1,8 +1,8 @@
 """The known tile that a device must answer before it serves, and how far it may be off.
 
 Rules:
-1. The tile is drawn by a formula, the same on every board: ground from dark to bright under
-   bands of cloud, so that every class and every level of reflectance is met.
+1. The tile is drawn by a formula, the same on every board: leaves and soil in changing light
+   under bands of cloud.
 2. What is expected is what the reference engine of the same run answers: the last of the order,
    the processor. It must repeat itself to the last bit.
 3. A scene is right if at most the permitted share of pixels has another class; an atmosphere if
@@ -17,14 +17,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.core.scheduler import tile_slot
-from payload.types import COUNTS_PER_REFLECTANCE, F32, U8, Task, Tile, TileGrid, Window
+from payload.types import COUNTS_PER_REFLECTANCE, F32, U8, Grid, Task, Tile, TileGrid, Window
 
 PROBE_INDEX = -1
 """No tile of a strip has this index."""
 
 SAMPLE_STEP = 4
 _LEVELS = np.array([0.05, 0.2, 0.5], np.float32)
+_SPECTRA = {
+    Grid.R10M: ((0.09, 0.12, 0.70), (0.08, 0.13, 0.69), (0.05, 0.15, 0.70), (0.30, 0.22, 0.72)),
+    Grid.R20M: (
+        (0.09, 0.16, 0.70),
+        (0.22, 0.19, 0.71),
+        (0.28, 0.21, 0.72),
+        (0.31, 0.23, 0.72),
+        (0.17, 0.28, 0.50),
+        (0.09, 0.24, 0.40),
+    ),
+    Grid.R60M: ((0.11, 0.13, 0.70), (0.10, 0.09, 0.45), (0.003, 0.003, 0.03)),
+}
+"""Reflectance at the top of the atmosphere of leaves, soil and cloud: round numbers, plausible."""
+
 _GEOMETRY = np.array([1.0, 0.77, 0.99, -0.3], np.float32)
 
 
@@ -47,10 +62,13 @@ def probe_tile(tiles: TileGrid) -> Tile:
         rows, columns = planes.shape[2:]
         row = np.arange(rows, dtype=np.float32)[:, None] * int(pitch)
         column = np.arange(columns, dtype=np.float32)[None] * int(pitch)
-        ground = 60 + 40 * np.sin(row / 37) * np.cos(column / 53) + 20 * np.sin((row + column) / 7)
-        cloud = np.clip(300 * np.sin(row / 97 + column / 211) - 180, 0, 130)
-        for band in range(planes.shape[1]):
-            planes[0, band] = np.clip(ground * (0.7 + 0.06 * band) + cloud, 1, 255).astype(np.uint8)
+        bare = 0.5 + 0.5 * np.sin(row / 37) * np.cos(column / 53)
+        light = 0.8 + 0.2 * np.sin((row + column) / 29)
+        cover = np.clip(2.5 * np.sin(row / 97 + column / 211) - 1.2, 0, 1)
+        for band, (leaf, soil, cloud) in enumerate(_SPECTRA[pitch]):
+            ground = light * (leaf + (soil - leaf) * bare)
+            seen = ground + (cloud - ground) * cover
+            planes[0, band] = np.clip(np.sqrt(seen / FULL_SCALE_REFLECTANCE) * 255, 1, 255)
     window = Window(-tiles.halo_px, -tiles.halo_px, tiles.window_rows_px, tiles.window_columns_px)
     inner = Window(0, 0, tiles.inner_rows_px, tiles.inner_columns_px)
     valid = np.ones((1, 1), np.bool_)

@@ -212,19 +212,21 @@ def look_for_myriad(usb_devices: str, mutex: str) -> None:
             "remove the file or run as that user",
         ) from error
     nodes = myriad_nodes(usb_devices)
-    if nodes == []:
-        raise FaultError("no_device", f"no Myriad X (USB vendor {MYRIAD_VENDOR}) on the bus")
-    for node in nodes or ():
+    if not nodes:
+        raise FaultError(
+            "no_device",
+            f"no Myriad X (USB vendor {MYRIAD_VENDOR}) on the bus; a container must see {usb_devices} "
+            "and /dev/bus/usb",
+        )
+    for node in nodes:
         if os.path.exists(node) and not os.access(node, os.R_OK | os.W_OK):  # noqa: PTH110
             raise FaultError("no_permission", f"{node}: no permission; a udev rule or group must give it")
 
 
-def myriad_nodes(usb_devices: str) -> list[str] | None:
-    """Device nodes of every Myriad on the bus; None if the bus cannot be seen."""
-    if not os.path.isdir(usb_devices):  # noqa: PTH112
-        return None
+def myriad_nodes(usb_devices: str) -> list[str]:
+    """Device nodes of every Myriad on the bus, started (f63b) or not yet (2485)."""
     nodes = []
-    for place in sorted(Path(usb_devices).iterdir()):
+    for place in sorted(Path(usb_devices).glob("*")):
         try:
             if (place / "idVendor").read_text().strip() == MYRIAD_VENDOR:
                 bus, device = (int((place / name).read_text()) for name in ("busnum", "devnum"))

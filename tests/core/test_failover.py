@@ -228,9 +228,9 @@ def test_without_any_device_left_the_walk_is_told(bench: Bench) -> None:
         bench.run(range(2), Task.SURFACE)
 
 
-def test_the_probe_tile_has_every_level_and_tells_one_scene_from_another() -> None:
+def test_the_probe_tile_tells_one_scene_from_another() -> None:
     tile = probe_tile(TILES)
-    assert (np.diff(np.unique(tile.codes[min(tile.codes)])) < 16).all()
+    assert all(len(np.unique(codes)) > 50 for codes in tile.codes.values())
     right = sample_of(Task.SCENE, answer(Task.SCENE, tile))
     wrong = sample_of(Task.SCENE, np.roll(answer(Task.SCENE, tile), 1, axis=0))
     assert disagreement(Task.SCENE, right, right) == Disagreement(0.0, 0.0)

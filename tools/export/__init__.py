@@ -1,0 +1,1 @@
+"""Artifacts per target from one trained network."""

@@ -1,0 +1,79 @@
+"""Make the environment of the Myriad's worker: an old Python with the last runtime that has the plugin.
+
+    python -m tools.make_myriad_env build/myriad
+
+openvino 2021.4.2 is the last on the package index with the Myriad plugin and its firmware; it
+needs Python 3.6 to 3.9 and numpy below 1.20. The board also needs libusb-1.0 (apt: libusb-1.0-0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = ("openvino==2021.4.2", "numpy==1.19.5")
+VERSIONS = ("3.9", "3.8")
+_CHECK = "from openvino.inference_engine import IECore, get_version; IECore(); print(get_version())"
+
+
+def old_pythons() -> Iterator[str]:
+    """Interpreters that may do: on the path, and those of pyenv."""
+    for version in VERSIONS:
+        if found := shutil.which(f"python{version}"):
+            yield found
+        yield from map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True))
+
+
+def works(python: str) -> bool:
+    """Whether it starts and can make environments (a shim of an absent version does not)."""
+    asked = subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True, check=False)
+    return asked.returncode == 0
+
+
+def make(folder: Path, python: str) -> str:
+    """The runtime's version, once the environment in ``folder`` has it.
+
+    Raises:
+        CalledProcessError: a step failed; its output has been shown.
+    """
+    inside = folder / "bin" / "python"
+    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    subprocess.run([str(inside), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    found = subprocess.run([str(inside), "-c", _CHECK], check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.make_myriad_env",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where it goes, e.g. build/myriad")
+    parser.add_argument("--python", help="the Python 3.8 or 3.9 to make it from; found if not given")
+    asked = parser.parse_args()
+    python = asked.python or next(filter(works, old_pythons()), None)
+    if python is None or not works(python):
+        sys.stderr.write(
+            f"no Python {' or '.join(VERSIONS)} that can make an environment was found on the path or under "
+            "pyenv; install one (pyenv install 3.9) or name it with --python\n"
+        )
+        return 1
+    try:
+        version = make(asked.folder, python)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"{' '.join(error.cmd[:4])}: failed with {error.returncode}\n")
+        return 1
+    print(f"{asked.folder / 'bin' / 'python'}: openvino {version}, made from {python}")
+    if ctypes.util.find_library("usb-1.0") is None:
+        print("libusb-1.0 is missing here: the plugin will not load until it is installed (libusb-1.0-0)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
