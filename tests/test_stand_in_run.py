@@ -42,8 +42,8 @@ def ran(folder: Path, *choice: str) -> tuple[dict[str, bytes], dict[str, object]
     return bodies, json.loads(done.stdout)
 
 
-def test_a_run_that_lost_its_device_three_times_equals_one_on_the_processor(tmp_path: Path) -> None:
-    expected, _ = ran(tmp_path / "processor", "[openvino]")
+def test_a_run_that_lost_its_device_three_times_equals_one_on_the_cpu(tmp_path: Path) -> None:
+    expected, _ = ran(tmp_path / "cpu", "[openvino]")
     found, report = ran(tmp_path / "lost", "[stand_in, openvino]", FAULTS)
     assert set(found) == set(expected)
     assert {name for name, body in found.items() if body != expected[name]} == set()
