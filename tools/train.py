@@ -17,6 +17,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,10 @@ from tools.networks import checkpoint
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
 from tools.networks.scene_evaluation import cross_validate, decide, pretrain, train_one
-from tools.networks.scene_samples import PRETRAINING, SceneRecipe
+from tools.networks.scene_samples import FINISHING, PRETRAINING, TUNING
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
-from tools.networks.surface_training import SurfaceRecipe, train_surface
+from tools.networks.surface_training import SECOND, SurfaceRecipe, build_surface_network, train_surface
 
 QUICK_SCENE_STEPS = 60
 QUICK_SURFACE_STEPS = 30
@@ -39,14 +40,17 @@ VALIDATION_PAIRS = 120
 
 def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
     """Write scene.npz, scene.json, the pretrained network and the networks of the folds."""
-    first, recipe = dataclasses.replace(PRETRAINING, seed=seed), SceneRecipe(seed=seed)
+    recipes = [dataclasses.replace(recipe, seed=seed) for recipe in (PRETRAINING, TUNING)]
+    recipes.append(dataclasses.replace(FINISHING, seed=seed + 1))
     if quick:
-        first, recipe = (dataclasses.replace(r, steps=QUICK_SCENE_STEPS) for r in (first, recipe))
+        recipes = [dataclasses.replace(recipe, steps=QUICK_SCENE_STEPS) for recipe in recipes]
+    first, tuning, recipe = recipes
     pretrain(simulated, first, out)
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
         started = [
-            pool.submit(train_one, shared, simulated, fold, recipe, out) for fold in (*range(FOLDS), None)
+            pool.submit(train_one, shared, simulated, fold, (tuning, recipe), out)
+            for fold in (*range(FOLDS), None)
         ]
         for future in started:
             future.result()
@@ -56,6 +60,7 @@ def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *
         "summary": "Pretrained on simulated scenes, tuned on all places of labels/dev and the clear patches "
         "of l1c/train with synthetic clouds; scores are out-of-fold, cross-validated by place.",
         "pretraining": dataclasses.asdict(first),
+        "tuning": dataclasses.asdict(tuning),
         "simulated_patches": len(list(simulated.glob("*.npz"))),
         "seed": seed,
         "labelled_patches": len(material.labelled_patches(shared)),
@@ -67,9 +72,19 @@ def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *
 
 
 def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool) -> None:
-    """Write surface.npz and surface.json of the recipe's sensor."""
+    """Write surface.npz and surface.json of the recipe's sensor; surface_first.npz on the way."""
     clear = material.clear_patches(shared, "train")
-    network, bounds = train_surface(clear, recipe, out / "surface_progress.npz")
+    second = dataclasses.replace(SECOND, seed=recipe.seed + 1000, profile=recipe.profile)
+    if recipe.steps < SECOND.steps:
+        second = dataclasses.replace(second, steps=recipe.steps)
+    network, bounds = build_surface_network(recipe)
+    record: dict[str, Any] = {"widths": list(recipe.widths), **bounds, "recipe": dataclasses.asdict(recipe)}
+    if checkpoint.holds(record, out, "surface_first"):
+        checkpoint.load_weights(network, out, "surface_first")
+    else:
+        network = train_surface(network, clear, recipe, out / "surface_progress.npz")
+        checkpoint.save(network, record, out, "surface_first")
+    network = train_surface(network, clear, second, out / "surface_second_progress.npz")
     validation = material.clear_patches(shared, "val")
     pairs = QUICK_PAIRS if quick else VALIDATION_PAIRS
     factors = calibrate_sigma(network, validation, pairs, recipe.seed + 2, recipe.profile)
@@ -78,12 +93,12 @@ def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool)
         "random atmospheres of the simulator. Real L1C/L2A pairs were never trained or selected on.",
         "seed": recipe.seed,
         "recipe": dataclasses.asdict(recipe),
+        "second": dataclasses.asdict(second),
         "clear_patches": len(clear),
         "sigma_factors": factors,
         "simulated_validation": simulated_errors(network, validation, pairs, recipe.seed + 1, recipe.profile),
     }
-    record = {"widths": list(recipe.widths), **bounds, "training": training}
-    checkpoint.save(network, record, out, "surface")
+    checkpoint.save(network, record | {"training": training}, out, "surface")
 
 
 def make_rivals(shared: Path, out: Path, seed: int) -> None:

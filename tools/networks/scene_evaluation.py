@@ -30,6 +30,10 @@ def simulated_folder(folder: Path) -> Path:
     return folder / "simulated"
 
 
+def tuned_folder(folder: Path) -> Path:
+    return folder / "tuned"
+
+
 def _keep(
     grounds: Grounds, recipe: SceneRecipe, folder: Path, note: str, start: SceneNetwork | None
 ) -> SceneNetwork:
@@ -50,24 +54,28 @@ def pretrain(simulated: Path, recipe: SceneRecipe, folder: Path) -> SceneNetwork
     return _keep(grounds, recipe, simulated_folder(folder), "simulated", None)
 
 
-def train_one(shared: Path, simulated: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
-    """Tune the pretrained network for one fold, or with None for all places, and keep it.
+def train_one(
+    shared: Path, simulated: Path, fold: int | None, recipes: tuple[SceneRecipe, SceneRecipe], folder: Path
+) -> None:
+    """Tune the pretrained network for one fold, or with None for all places, finish it, and keep both.
 
-    One that is there already, of the same recipe, is not trained again. Clear patches of a
-    place that is held out are held out too.
+    What is there already, of the same recipe, is not trained again. Clear patches of a place
+    that is held out are held out too.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    start = SceneNetwork(recipe.widths)
-    checkpoint.load_weights(start, simulated_folder(folder), Task.SCENE.value)
+    tuning, finishing = recipes
+    network = SceneNetwork(tuning.widths)
+    checkpoint.load_weights(network, simulated_folder(folder), Task.SCENE.value)
     labelled, clear = labelled_patches(shared), clear_patches(shared, "train")
     note, target = "all places", folder
     if fold is not None:
         folds = fold_of_place(labelled)
         labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
         note, target = f"fold {fold}", fold_folder(folder, fold)
-    grounds = Grounds(labelled, clear, simulated_patches(simulated) if recipe.simulated_share else ())
-    _keep(grounds, recipe, target, note, start)
+    grounds = Grounds(labelled, clear, simulated_patches(simulated))
+    network = _keep(grounds, tuning, tuned_folder(target), f"{note}, tuning", network)
+    _keep(grounds, finishing, target, f"{note}, finishing", network)
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
@@ -105,17 +113,19 @@ def _undecided(folder: Path, recipe: SceneRecipe) -> SceneNetwork:
 
 def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, Any]:
     """Scores over the out-of-fold pixels of the kept networks (float32), of the network that saw
-    simulated scenes alone, of the networks before `decide`, and of the rule."""
+    simulated scenes alone, of those only tuned, of those before `decide`, and of the rule."""
     labelled = labelled_patches(shared)
     folds = fold_of_place(labelled)
-    methods = ("float32", "undecided", "simulation_alone", "rule")
+    methods = ("float32", "undecided", "tuned", "simulation_alone", "rule")
     totals = {name: np.zeros((scores.CLASSES, scores.CLASSES), np.int64) for name in methods}
     untuned = SceneNetwork(recipe.widths)
     checkpoint.load_weights(untuned, simulated_folder(folder), Task.SCENE.value)
     for fold in range(FOLDS):
-        networks = {"simulation_alone": untuned, "undecided": _undecided(fold_folder(folder, fold), recipe)}
-        networks["float32"] = SceneNetwork(recipe.widths)
-        checkpoint.load_weights(networks["float32"], fold_folder(folder, fold), Task.SCENE.value)
+        own = fold_folder(folder, fold)
+        networks = {"simulation_alone": untuned, "undecided": _undecided(own, recipe)}
+        for name, kept in (("float32", own), ("tuned", tuned_folder(own))):
+            networks[name] = SceneNetwork(recipe.widths)
+            checkpoint.load_weights(networks[name], kept, Task.SCENE.value)
         thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
         for patch in inside(labelled, folds, fold):
             assert patch.label is not None

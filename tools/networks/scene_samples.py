@@ -28,8 +28,6 @@ FIRST_SAMPLES = 48
 BLANK_SHARE = 0.2
 MISSING_BANDS_SHARE = 0.15
 MAX_MISSING_BANDS = 3
-ROOF_SHARE = 0.05
-GLINT_SHARE = 0.06
 
 Sample = tuple[dict[Grid, U8], U8]
 """Codes per grid, and the label."""
@@ -41,8 +39,9 @@ class SceneRecipe:
 
     ``fresh`` samples of a batch are new, the others are seen again. ``clear_share`` of the samples
     are clear patches and ``simulated_share`` are simulated scenes; the others are labelled
-    patches. ``ground_share`` of the clear ones become another ground, ``cloudy_share`` get
-    synthetic clouds; so do ``labelled_cloudy_share`` of the labelled patches.
+    patches. ``ground_share`` of the clear ones become another ground, ``roof_share`` get roofs,
+    ``glint_share`` glint and ``cloudy_share`` synthetic clouds; so do ``labelled_cloudy_share`` of the
+    labelled patches.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
@@ -57,12 +56,28 @@ class SceneRecipe:
     ground_share: float = 0.15
     cloudy_share: float = 0.7
     labelled_cloudy_share: float = 0.25
+    roof_share: float = 0.05
+    glint_share: float = 0.06
     class_weights: tuple[float, float, float, float] = (1.0, 1.2, 2.2, 2.2)
     seed: int = 0
 
 
 PRETRAINING = SceneRecipe(steps=1500, fresh=3, peak_rate=2e-3, clear_share=0.0, simulated_share=1.0)
 """What every network begins with: simulated scenes alone, which show nobody's place."""
+
+TUNING = SceneRecipe()
+"""What follows: labelled patches, clear ground under synthetic clouds, simulated scenes."""
+
+FINISHING = SceneRecipe(
+    steps=1500,
+    clear_share=0.28,
+    simulated_share=0.06,
+    ground_share=0.1,
+    roof_share=0.03,
+    glint_share=0.03,
+    class_weights=(1.0, 1.3, 2.5, 2.2),
+)
+"""What every network ends with: mostly the labelled patches."""
 
 
 def crop(rng: np.random.Generator, patch: Patch) -> tuple[Grids, U8]:
@@ -191,9 +206,9 @@ class SampleStream:
         if is_other:
             grids = clear_grounds.other_ground(rng, grids)
         chance = rng.random()
-        if chance < ROOF_SHARE:
+        if chance < recipe.roof_share:
             grids = clear_grounds.add_roofs(rng, grids)
-        elif chance < ROOF_SHARE + GLINT_SHARE:
+        elif chance < recipe.roof_share + recipe.glint_share:
             grids = clear_grounds.add_glint(rng, grids, _any(rng, self._clouds.fields))
         if rng.random() < recipe.cloudy_share:
             grids, label = self._clouds.add(rng, grids, retint=not is_other)

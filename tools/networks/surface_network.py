@@ -34,6 +34,11 @@ MIN_SIGMA = 0.0005
 MAX_SIGMA = 0.25
 
 
+def _means_of_blocks(bands: int, size: int) -> Tensor:
+    """Weights of a convolution that gives the mean of every block of every band by itself."""
+    return torch.eye(bands)[:, :, None, None].expand(-1, -1, size, size) / size**2
+
+
 class SurfaceNetwork(nn.Module):
     """Codes on three grids and geometry to (N, 48, R/24, C/24).
 
@@ -44,6 +49,8 @@ class SurfaceNetwork(nn.Module):
 
     low: Tensor
     span: Tensor
+    block10: Tensor
+    block20: Tensor
 
     def __init__(
         self,
@@ -62,8 +69,11 @@ class SurfaceNetwork(nn.Module):
         self.pixel2 = nn.Conv2d(pixel, feature, 1)
         self.mean = nn.AvgPool2d(CELL_40M)
         self.peak = nn.MaxPool2d(CELL_40M)
-        self.mean10 = nn.AvgPool2d(CELL_PX)
-        self.mean20 = nn.AvgPool2d(CELL_PX // 2)
+        # Block means as convolutions: in INT8 their sums are exact, a pool of bytes would round.
+        self.register_buffer("block10", _means_of_blocks(4, 4), persistent=False)
+        self.register_buffer("block20", _means_of_blocks(6, 2), persistent=False)
+        self.mean10 = nn.AvgPool2d(CELL_40M)
+        self.mean20 = nn.AvgPool2d(CELL_40M)
         self.mean60 = nn.AvgPool2d(CELL_PX // 6)
         self.cell = nn.Conv2d(2 * feature, cell, 1)
         self.level = nn.Conv2d(CODES, cell, 1, bias=False)
@@ -87,7 +97,9 @@ class SurfaceNetwork(nn.Module):
     def features(self, b10: Tensor, b20: Tensor, b60: Tensor) -> tuple[Tensor, Tensor]:
         """What the pixels of a cell have in common, (N, C, R/24, C/24): means and maxima of
         learnt features, and means of the codes."""
-        level = torch.cat([self.mean10(b10), self.mean20(b20), self.mean60(b60)], 1)
+        fine = self.mean10(functional.conv2d(b10, self.block10, stride=4))
+        middle = self.mean20(functional.conv2d(b20, self.block20, stride=2))
+        level = torch.cat([fine, middle, self.mean60(b60)], 1)
         if self.code_scale != 1.0:
             level = level * self.code_scale
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale

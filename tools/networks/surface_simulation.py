@@ -25,6 +25,7 @@ WINDOW_PX = 192
 AEROSOL_SHARES = {"continental": 0.45, "maritime": 0.15, "urban": 0.15, "desert": 0.15, "smoke": 0.10}
 LOW_SUN_SHARE = 0.2
 SNOW_SHARE = 0.08
+SNOW_RED, SNOW_B11 = 0.4, 0.3
 
 PEER_TRANSMITTANCE = {Band.B05: 0.95, Band.B11: 0.985, Band.B12: 0.945}
 """By how much less Sen2Cor's atmosphere lets through than 6S's gases say. The physical fit of all
@@ -82,15 +83,15 @@ def terms_of(state: lookup.AirState, sun: Geometry) -> smac.Terms:
     return smac.Terms(path, air.down * air.up * gases, air.sphere.astype(np.float64), path)
 
 
-def draw_sun(rng: np.random.Generator) -> Geometry:
+def draw_sun(rng: np.random.Generator, low_sun_share: float = LOW_SUN_SHARE) -> Geometry:
     """A random geometry; low suns are drawn more often than they are met, for they are hard."""
-    zenith = rng.uniform(60, 79) if rng.random() < LOW_SUN_SHARE else rng.uniform(15, 65)
+    zenith = rng.uniform(60, 79) if rng.random() < low_sun_share else rng.uniform(15, 65)
     return Geometry(float(zenith), float(rng.uniform(0, 360)), float(rng.uniform(0, 12)), 100.0)
 
 
-def draw_sky(rng: np.random.Generator) -> Sky:
+def draw_sky(rng: np.random.Generator, low_sun_share: float = LOW_SUN_SHARE) -> Sky:
     """A random atmosphere and geometry; the aerosol is one of five types, and not quite it."""
-    sun = draw_sun(rng)
+    sun = draw_sun(rng, low_sun_share)
     elevation_m = float(rng.choice([rng.uniform(0, 500), rng.uniform(0, 3000)], p=[0.6, 0.4]))
     kind = str(rng.choice(list(AEROSOL_SHARES), p=list(AEROSOL_SHARES.values())))
     drift = np.array([1.0, 1.0]) if rng.random() < 0.3 else np.exp(rng.normal(0, 0.12, 2))
@@ -218,6 +219,12 @@ def _blend(values: NDArray[np.float64], plane: F32) -> F32:
     ends = values.astype(np.float32)
     first, second = ends[:, 0, None, None], ends[:, 1, None, None]
     return np.asarray(first + (second - first) * plane)
+
+
+def is_snowy(surface: Grids) -> bool:
+    """Whether most of a surface is bright in the red and dark at 1.6 um."""
+    red, infrared = surface[Grid.R10M][2], surface[Grid.R20M][4]
+    return bool(np.median(red) > SNOW_RED and np.median(infrared) < SNOW_B11)
 
 
 def mean_terms(sky: Sky) -> F32:

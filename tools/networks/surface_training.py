@@ -31,6 +31,9 @@ from tools.networks.surface_network import (
 BANDS_BEFORE = {Grid.R10M: 0, Grid.R20M: 4, Grid.R60M: 10}
 SURFACE_BANDS = {Grid.R10M: 4, Grid.R20M: 6, Grid.R60M: 2}
 EDGE_CELLS = 2
+B09 = 11
+"""Place of B09 among the bands of the atmosphere."""
+
 SAMPLE_PX = 6
 SKIES_FOR_BOUNDS = 2000
 KEPT_PAIRS = 480
@@ -41,8 +44,12 @@ MILD_SIGMA = 0.01
 
 @dataclass(frozen=True)
 class SurfaceRecipe:
-    """Everything that decides a training run besides the patches; ``fresh`` pairs of a batch are
-    new, the others are seen again."""
+    """Everything that decides a training run besides the patches.
+
+    ``fresh`` pairs of a batch are new, the others are seen again. ``snow_low_sun_share`` of what is
+    mostly snow is lit by a low sun, as it is in winter and at high latitudes. ``water_weight`` is
+    the weight of B09, whose error is that of the water vapour, against the other bands.
+    """
 
     widths: tuple[int, int, int, int, int] = (48, 48, 32, 96, 48)
     steps: int = 3000
@@ -52,8 +59,14 @@ class SurfaceRecipe:
     weight_decay: float = 0.01
     average_decay: float = 0.995
     unknown_geometry_share: float = 0.5
+    snow_low_sun_share: float = simulation.LOW_SUN_SHARE
+    water_weight: float = 1.0
     profile: str = FULL
     seed: int = 0
+
+
+SECOND = SurfaceRecipe(steps=3000, peak_rate=2.5e-3, snow_low_sun_share=0.75, water_weight=5.0)
+"""What the network goes on with where `SurfaceRecipe()` has ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +94,18 @@ def physical_bounds(rng: np.random.Generator) -> tuple[list[float], list[float],
     return [[round(float(v), 5) for v in values] for values in (low, high, prior)]  # type: ignore[return-value]
 
 
-def draw_pair(rng: np.random.Generator, patch: Patch, unknown_share: float, profile: str = FULL) -> Pair:
+def draw_pair(
+    rng: np.random.Generator,
+    patch: Patch,
+    unknown_share: float,
+    profile: str = FULL,
+    snow_low_sun_share: float = simulation.LOW_SUN_SHARE,
+) -> Pair:
     """A patch under a new sky, its codes those of ``profile``; now and then with a border of no data."""
     grids = simulation.crop_to_window(rng, patch.grids, WINDOW_PX)
     surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids))
-    sky = simulation.draw_sky(rng)
+    share = snow_low_sun_share if simulation.is_snowy(surface) else simulation.LOW_SUN_SHARE
+    sky = simulation.draw_sky(rng, share)
     top = simulation.look_through(rng, surface, sky)
     codes = {grid: encode(plane) for grid, plane in top.items()}
     for grid, bands in BANDS_OF_GRID.items():
@@ -149,7 +169,9 @@ def inner_pixels(stack: Tensor) -> Tensor:
     return stack[:, :, edge:-edge, edge:-edge]
 
 
-def _loss(atmosphere: Tensor, top: Tensor, surface: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
+def _loss(
+    atmosphere: Tensor, top: Tensor, surface: Tensor, terms: Tensor, water_weight: float
+) -> tuple[Tensor, Tensor]:
     """(loss, mean absolute error): beta-NLL (Seitzer et al. 2022, beta 0.5) of the inverted
     surface, a relative error, and the atmosphere itself as an auxiliary."""
     found, sigma = (inner_pixels(stack) for stack in invert(atmosphere, top))
@@ -157,7 +179,8 @@ def _loss(atmosphere: Tensor, top: Tensor, surface: Tensor, terms: Tensor) -> tu
     error = (found - truth).clamp(-1, 1)
     likelihood = (error.square() / (2 * sigma.square()) + sigma.log()) * sigma.detach()
     relative = error.abs() / (truth + 0.1)
-    fit = ((3 * likelihood + 0.5 * relative) * seen).sum() / seen.sum().clamp(min=1)
+    weight = seen * torch.ones(BANDS, 1, 1).index_fill(0, torch.tensor([B09]), water_weight)
+    fit = ((3 * likelihood + 0.5 * relative) * weight).sum() / seen.sum().clamp(min=1)
     cells = atmosphere[:, : 3 * BANDS, EDGE_CELLS:-EDGE_CELLS, EDGE_CELLS:-EDGE_CELLS]
     apart = (cells - terms[:, :, None, None]).abs().mean(dim=(0, 2, 3))
     auxiliary = 2 * apart[:BANDS].mean() + 0.3 * apart[BANDS:].mean()
@@ -181,30 +204,37 @@ class PairStream:
         rng, recipe = self._rng, self._recipe
         wanted = recipe.fresh if self._kept else max(FIRST_PAIRS, recipe.fresh)
         chosen = rng.integers(0, len(self._patches), wanted)
-        fresh = [
-            draw_pair(rng, self._patches[i], recipe.unknown_geometry_share, recipe.profile) for i in chosen
-        ]
+        hidden, profile, low = recipe.unknown_geometry_share, recipe.profile, recipe.snow_low_sun_share
+        fresh = [draw_pair(rng, self._patches[i], hidden, profile, low) for i in chosen]
         self._kept = [*self._kept, *fresh][-KEPT_PAIRS:]
         again = rng.integers(0, len(self._kept), recipe.batch - recipe.fresh)
         return [*fresh[: recipe.fresh], *(self._kept[i] for i in again)]
 
 
-def _step_loss(network: SurfaceNetwork, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+def _step_loss(
+    network: SurfaceNetwork, pairs: Sequence[Pair], recipe: SurfaceRecipe
+) -> tuple[Tensor, Tensor]:
     inputs, top, surface, terms = _batch(pairs)
     *codes, geometry = (x.contiguous(memory_format=torch.channels_last) for x in inputs)
-    return _loss(network.atmosphere(*network.features(*codes), geometry), top, surface, terms)
+    atmosphere = network.atmosphere(*network.features(*codes), geometry)
+    return _loss(atmosphere, top, surface, terms, recipe.water_weight)
+
+
+def build_surface_network(recipe: SurfaceRecipe) -> tuple[SurfaceNetwork, dict[str, list[float]]]:
+    """A network with seeded weights, and the bounds of its outputs."""
+    torch.manual_seed(recipe.seed)
+    low, high, prior = physical_bounds(np.random.default_rng(recipe.seed))
+    return SurfaceNetwork(low, high, prior, recipe.widths), {"low": low, "high": high, "prior": prior}
 
 
 def train_surface(
-    patches: Sequence[Patch], recipe: SurfaceRecipe, progress: Path | None = None
-) -> tuple[SurfaceNetwork, dict[str, list[float]]]:
-    """The averaged weights after ``recipe.steps`` steps, and the bounds of the outputs.
+    network: SurfaceNetwork, patches: Sequence[Patch], recipe: SurfaceRecipe, progress: Path | None = None
+) -> SurfaceNetwork:
+    """``network``, its weights the average after ``recipe.steps`` more steps.
 
     ``progress`` is a file to keep the state in, and to go on from if it is there.
     """
-    torch.manual_seed(recipe.seed)
-    low, high, prior = physical_bounds(np.random.default_rng(recipe.seed))
-    network = SurfaceNetwork(low, high, prior, recipe.widths).to(memory_format=torch.channels_last)
+    network = network.train().to(memory_format=torch.channels_last)
     flown_in_int8 = [network.stem10, network.stem20, network.stem60, network.pixel1, network.pixel2]
     for layer in flown_in_int8:
         round_weights(layer)
@@ -219,7 +249,7 @@ def train_surface(
                 resuming.save_progress(progress, step, network, optimizer, average)
             stream.restart(resuming.stretch_rng(recipe.seed, step))
         resuming.set_rate(optimizer, resuming.rate_at(step, recipe.steps, recipe.peak_rate))
-        loss, error = _step_loss(network, stream.batch())
+        loss, error = _step_loss(network, stream.batch(), recipe)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
@@ -233,5 +263,4 @@ def train_surface(
         keep_rounded(layer)
     if progress is not None:
         progress.unlink(missing_ok=True)
-    bounds = {"low": low, "high": high, "prior": prior}
-    return network.to(memory_format=torch.contiguous_format).eval(), bounds
+    return network.to(memory_format=torch.contiguous_format).eval()
