@@ -27,7 +27,7 @@ from tools.networks import checkpoint
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
 from tools.networks.scene_evaluation import cross_validate, decide, pretrain, train_one
-from tools.networks.scene_samples import FINISHING, PRETRAINING, TUNING
+from tools.networks.scene_samples import PRETRAINING, STAGES
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
 from tools.networks.surface_training import SECOND, SurfaceRecipe, build_surface_network, train_surface
@@ -40,17 +40,20 @@ VALIDATION_PAIRS = 120
 
 def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
     """Write scene.npz, scene.json, the pretrained network and the networks of the folds."""
-    recipes = [dataclasses.replace(recipe, seed=seed) for recipe in (PRETRAINING, TUNING)]
-    recipes.append(dataclasses.replace(FINISHING, seed=seed + 1))
+    first = dataclasses.replace(PRETRAINING, seed=seed)
+    stages = {
+        name: dataclasses.replace(recipe, seed=seed + number)
+        for number, (name, recipe) in enumerate(STAGES.items())
+    }
     if quick:
-        recipes = [dataclasses.replace(recipe, steps=QUICK_SCENE_STEPS) for recipe in recipes]
-    first, tuning, recipe = recipes
+        first = dataclasses.replace(first, steps=QUICK_SCENE_STEPS)
+        stages = {n: dataclasses.replace(r, steps=QUICK_SCENE_STEPS) for n, r in stages.items()}
+    recipe = list(stages.values())[-1]
     pretrain(simulated, first, out)
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
         started = [
-            pool.submit(train_one, shared, simulated, fold, (tuning, recipe), out)
-            for fold in (*range(FOLDS), None)
+            pool.submit(train_one, shared, simulated, fold, stages, out) for fold in (*range(FOLDS), None)
         ]
         for future in started:
             future.result()
@@ -60,7 +63,7 @@ def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *
         "summary": "Pretrained on simulated scenes, tuned on all places of labels/dev and the clear patches "
         "of l1c/train with synthetic clouds; scores are out-of-fold, cross-validated by place.",
         "pretraining": dataclasses.asdict(first),
-        "tuning": dataclasses.asdict(tuning),
+        "stages": {name: dataclasses.asdict(recipe) for name, recipe in stages.items()},
         "simulated_patches": len(list(simulated.glob("*.npz"))),
         "seed": seed,
         "labelled_patches": len(material.labelled_patches(shared)),
@@ -75,7 +78,7 @@ def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool)
     """Write surface.npz and surface.json of the recipe's sensor; surface_first.npz on the way."""
     clear = material.clear_patches(shared, "train")
     second = dataclasses.replace(SECOND, seed=recipe.seed + 1000, profile=recipe.profile)
-    if recipe.steps < SECOND.steps:
+    if recipe.steps < SurfaceRecipe.steps:  # a shorter run is shorter in both stages
         second = dataclasses.replace(second, steps=recipe.steps)
     network, bounds = build_surface_network(recipe)
     record: dict[str, Any] = {"widths": list(recipe.widths), **bounds, "recipe": dataclasses.asdict(recipe)}

@@ -30,8 +30,9 @@ def simulated_folder(folder: Path) -> Path:
     return folder / "simulated"
 
 
-def tuned_folder(folder: Path) -> Path:
-    return folder / "tuned"
+def stage_folder(folder: Path, stage: str) -> Path:
+    """Where the network of a stage before the last is kept."""
+    return folder / stage
 
 
 def _keep(
@@ -55,27 +56,28 @@ def pretrain(simulated: Path, recipe: SceneRecipe, folder: Path) -> SceneNetwork
 
 
 def train_one(
-    shared: Path, simulated: Path, fold: int | None, recipes: tuple[SceneRecipe, SceneRecipe], folder: Path
+    shared: Path, simulated: Path, fold: int | None, stages: Mapping[str, SceneRecipe], folder: Path
 ) -> None:
-    """Tune the pretrained network for one fold, or with None for all places, finish it, and keep both.
+    """Take the pretrained network through the stages for one fold, or with None for all places.
 
     What is there already, of the same recipe, is not trained again. Clear patches of a place
     that is held out are held out too.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    tuning, finishing = recipes
-    network = SceneNetwork(tuning.widths)
-    checkpoint.load_weights(network, simulated_folder(folder), Task.SCENE.value)
     labelled, clear = labelled_patches(shared), clear_patches(shared, "train")
     note, target = "all places", folder
     if fold is not None:
         folds = fold_of_place(labelled)
         labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
         note, target = f"fold {fold}", fold_folder(folder, fold)
-    grounds = Grounds(labelled, clear, simulated_patches(simulated))
-    network = _keep(grounds, tuning, tuned_folder(target), f"{note}, tuning", network)
-    _keep(grounds, finishing, target, f"{note}, finishing", network)
+    *_, last = stages
+    network = SceneNetwork(stages[last].widths)
+    checkpoint.load_weights(network, simulated_folder(folder), Task.SCENE.value)
+    for stage, recipe in stages.items():
+        scenes = simulated_patches(simulated, water_shadows=recipe.water_shadows)
+        kept = target if stage == last else stage_folder(target, stage)
+        network = _keep(Grounds(labelled, clear, scenes), recipe, kept, f"{note}, {stage}", network)
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
@@ -123,7 +125,7 @@ def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str,
     for fold in range(FOLDS):
         own = fold_folder(folder, fold)
         networks = {"simulation_alone": untuned, "undecided": _undecided(own, recipe)}
-        for name, kept in (("float32", own), ("tuned", tuned_folder(own))):
+        for name, kept in (("float32", own), ("tuned", stage_folder(own, "tuned"))):
             networks[name] = SceneNetwork(recipe.widths)
             checkpoint.load_weights(networks[name], kept, Task.SCENE.value)
         thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
