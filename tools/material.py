@@ -25,7 +25,6 @@ from payload.types import (
     U8,
     Band,
     Grid,
-    SceneClass,
 )
 
 FILE_BANDS = tuple(Band)
@@ -34,7 +33,6 @@ FILE_BANDS = tuple(Band)
 DN_PER_REFLECTANCE = 10000.0
 IGNORED_LABEL = 255
 PAD_PX = 6
-MAX_WATER_B08 = 0.06
 
 Grids = dict[Grid, F32]
 """Reflectance per native grid, float32 (band, row, col); 0 where there is no data."""
@@ -171,12 +169,9 @@ def _unlabelled(root: Path, entry: Mapping[str, str]) -> Patch:
     return Patch(Path(entry["file"]).stem, place_of(entry["group"]), grids, None)
 
 
-def simulated_patches(folder: Path, *, water_shadows: bool = True) -> list[Patch]:
-    """Patches that `python -m tools.simulate patches` wrote, in the order of their names.
-
-    What is doubtful in their truth is labelled 'not sure', and without ``water_shadows`` shadows
-    on water too, which an annotator could not tell from dark water.
-    """
+def simulated_patches(folder: Path) -> list[Patch]:
+    """Patches that `python -m tools.simulate patches` wrote, in the order of their names; what is
+    doubtful in their truth is labelled 'not sure'."""
     found = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as arrays:
@@ -187,9 +182,6 @@ def simulated_patches(folder: Path, *, water_shadows: bool = True) -> list[Patch
                 # What noise took below 0 is dark, not missing.
                 grids[grid] = np.where(counts != 0, np.maximum(reflectance, 1e-5), 0).astype(np.float32)
             label = np.where(arrays["doubtful"], IGNORED_LABEL, arrays["label"]).astype(np.uint8)
-            if not water_shadows:
-                water = arrays["surface_10m"][BANDS_OF_GRID[Grid.R10M].index(Band.B08)] < MAX_WATER_B08
-                label[(label == SceneClass.CLOUD_SHADOW) & water] = IGNORED_LABEL
         found.append(Patch(path.stem, path.stem, grids, label))
     return found
 

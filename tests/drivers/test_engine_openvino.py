@@ -22,7 +22,7 @@ TILES = TileGrid(48, 96, 72)
 
 
 def flight_network(task: Task) -> Network:
-    folder = MODELS / f"{task.value}_s2_v1"
+    folder = MODELS / {Task.SCENE: "scene_s2_v1", Task.SURFACE: "surface_s2_v2"}[task]
     manifest = json.loads((folder / "manifest.json").read_text())
     return Network(
         task,

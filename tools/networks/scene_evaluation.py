@@ -71,13 +71,13 @@ def train_one(
         folds = fold_of_place(labelled)
         labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
         note, target = f"fold {fold}", fold_folder(folder, fold)
+    grounds = Grounds(labelled, clear, simulated_patches(simulated))
     *_, last = stages
     network = SceneNetwork(stages[last].widths)
     checkpoint.load_weights(network, simulated_folder(folder), Task.SCENE.value)
     for stage, recipe in stages.items():
-        scenes = simulated_patches(simulated, water_shadows=recipe.water_shadows)
         kept = target if stage == last else stage_folder(target, stage)
-        network = _keep(Grounds(labelled, clear, scenes), recipe, kept, f"{note}, {stage}", network)
+        network = _keep(grounds, recipe, kept, f"{note}, {stage}", network)
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
