@@ -73,7 +73,7 @@ def _cloud(
 
 
 def _droplets(canvas: Canvas) -> str:
-    return str(canvas.rng.choice(["water_6um", "water_10um", "water_16um"], p=[0.35, 0.5, 0.15]))
+    return str(canvas.rng.choice(["water_6um", "water_10um", "water_16um"], p=[0.45, 0.42, 0.13]))
 
 
 def cumulus(canvas: Canvas, cover_ratio: float | None = None) -> Cloud:
@@ -87,7 +87,7 @@ def cumulus(canvas: Canvas, cover_ratio: float | None = None) -> Cloud:
     group_share, ragged_share = canvas.uniform(0.2, 1.0), canvas.uniform(0.08, 0.3)
     spread = float(np.sqrt(1 + group_share**2 + ragged_share**2))
     edge = threshold_of_cover(cover) * spread
-    deepest, rise = canvas.log_uniform(5.0, 60.0), canvas.uniform(0.25, 1.2)
+    deepest, rise = canvas.log_uniform(3.5, 50.0), canvas.uniform(0.25, 1.2)
     lumpy, hem = canvas.uniform(0.1, 0.4), canvas.log_uniform(0.06, 0.8)
 
     def shape(window: Window, step: int) -> F32:
@@ -97,14 +97,14 @@ def cumulus(canvas: Canvas, cover_ratio: float | None = None) -> Cloud:
         body = -np.expm1(-above / np.float32(rise)) * (above / (above + np.float32(hem)))
         return np.float32(deepest) * body * np.exp(np.float32(lumpy) * rough)
 
-    foot = canvas.log_uniform(0.35, 2.6)
+    foot = canvas.log_uniform(0.35, 2.2)
     width_km = 0.01 * size_px / 3.0
     tallest_km = float(np.clip(width_km * canvas.uniform(0.4, 1.3), 0.06, 2.5))
     per_depth = tallest_km / np.sqrt(deepest)
     heap = _cloud(
         "cumulus", _droplets(canvas), foot, per_depth, shape, canvas.uniform(0.2, 0.9), 1.3 * tallest_km
     )
-    return replace(heap, sides=canvas.uniform(0.15, 0.45))
+    return replace(heap, sides=canvas.uniform(0.25, 0.7))
 
 
 def stratocumulus(canvas: Canvas) -> Cloud:

@@ -89,14 +89,15 @@ class Context:
 
     Attributes:
         row, col: pixel of the first node's centre.
-        leaked: light through the clouds, per layer (13, rows, cols), share of what falls above.
+        leaked: diffuse light through all clouds (13, rows, cols), share of what falls above; None
+            without clouds.
         cover: share of the sky that clouds hide (rows, cols).
         ground: mean reflectance of the surroundings (13, rows, cols).
     """
 
     row: float
     col: float
-    leaked: F32
+    leaked: F32 | None
     cover: F32
     ground: F32
 
@@ -135,15 +136,29 @@ def under_ceiling(light: F32, height_km: float) -> F32:
     height = max(height_km, 0.5 * PIXEL_KM * CONTEXT_PITCH_PX)
     kernel = (height**2 / (height**2 + square) ** 2).astype(np.float32)
     kernel /= kernel.sum()
-    spread = np.fft.irfft2(np.fft.rfft2(padded) * np.fft.rfft2(kernel), s=padded.shape[-2:])
-    return spread[..., margin : margin + rows, margin : margin + cols].astype(np.float32)
+    taps = np.fft.rfft2(kernel)
+    done = np.empty(light.shape, np.float32)
+    for plane in np.ndindex(light.shape[:-2]):
+        spread = np.fft.irfft2(np.fft.rfft2(padded[plane]) * taps, s=padded.shape[-2:])
+        done[plane] = spread[margin : margin + rows, margin : margin + cols]
+    return done
 
 
-def leaked_light(layer: Cloud, curves: CloudCurves, depth: F32) -> F32:
-    """Diffuse light (13, rows, cols) that a cloud of that depth (rows, cols) lets down to the ground."""
-    columns = place(depth)
-    scattered = np.maximum(curves.down - curves.direct_down, 0) + layer.sides * curves.sphere
-    return under_ceiling(np.stack([row[columns] for row in scattered]), layer.foot_km)
+def leaked_light(layers: Sequence[Cloud], curves: Sequence[CloudCurves], depths: Sequence[F32]) -> F32 | None:
+    """Diffuse light (13, rows, cols) that clouds of those depths (rows, cols) let down to the ground.
+
+    From the lowest up: what leaks through a layer comes of the beam, or of the leak, above it.
+    """
+    leaked: F32 | None = None
+    beam: F32 | np.float32 = np.float32(1.0)
+    for layer, curve, depth in zip(layers, curves, depths, strict=True):
+        columns = place(depth)
+        scattered = np.maximum(curve.down - curve.direct_down, 0) + layer.sides * curve.sphere
+        through = under_ceiling(np.stack([row[columns] for row in scattered]), layer.foot_km)
+        direct = np.stack([row[columns] for row in curve.direct_down])
+        leaked = through if leaked is None else leaked * (direct + through) + beam * through
+        beam = beam * direct
+    return leaked
 
 
 def open_sky(layers: Sequence[Cloud], depths: Sequence[F32]) -> F32:

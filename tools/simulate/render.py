@@ -82,8 +82,9 @@ def render(world: World, window: Window) -> Seen:
     slope = world.ground.slope_light(wide, geometry.towards_sun, geometry.cos_sun)
     layers = _layers(world, wide)
     shadows = [
-        (curves, shadow_depth(cloud, wide, geometry))
+        (curves, shadow)
         for cloud, curves in zip(world.clouds, world.curves, strict=True)
+        if (shadow := shadow_depth(cloud, wide, geometry)).any()
     ]
     tops, surfaces = {}, {}
     shade = contrast = np.zeros((wide.rows, wide.cols), np.float32)
@@ -123,6 +124,8 @@ def _layers(world: World, wide: Window) -> list[_Layer]:
     found = []
     for number, (cloud, curves) in enumerate(zip(world.clouds, world.curves, strict=True)):
         depth = cloud.depth(wide)
+        if not depth.any():
+            continue
         lit = _relief(cloud, depth, world.geometry)
         for above, above_curves in zip(world.clouds[number + 1 :], world.curves[number + 1 :], strict=True):
             if above.foot_km > cloud.top_km:
@@ -153,7 +156,7 @@ class _Sky:
     bands: list[int]
     air: Air
     gas: F32
-    leaked: list[F32]
+    leaked: F32 | None
     cover: F32
     around: F32
 
@@ -176,7 +179,7 @@ class _Sky:
             bands,
             Air(*(blend(name) for name in names)),
             world.gas(0.0, 1.0)[bands][:, None, None],
-            [context.at(one[bands], wide, int(grid)) for one in context.leaked],
+            None if context.leaked is None else context.at(context.leaked[bands], wide, int(grid)),
             context.at(context.cover, wide, int(grid)),
             context.at(context.ground[bands], wide, int(grid)),
         )
@@ -204,16 +207,13 @@ def _ground_light(
         direct = direct * lit
         view = np.clip(0.3 + 0.7 * lit, 0, 1)
     open_light = (direct + diffuse * view) / (1 - sky.around * sky.air.sphere)
-    if not shadows:
+    if sky.leaked is None:
         return open_light, open_light
     passed: F32 | np.float32 = np.float32(1.0)
-    leaked: F32 | np.float32 = np.float32(0.0)
-    for (curves, depth), leak in zip(shadows, sky.leaked, strict=True):
+    for curves, depth in shadows:
         columns = place(means(depth[None], grid)[0])
-        beam = np.stack([curves.direct_down[band][columns] for band in sky.bands])
-        leaked = leaked * (beam + leak) + passed * leak
-        passed = passed * beam
-    light = direct * passed + diffuse * view * (1 - sky.cover) + sky.air.down * leaked * view
+        passed = passed * np.stack([curves.direct_down[band][columns] for band in sky.bands])
+    light = direct * passed + diffuse * view * (1 - sky.cover) + sky.air.down * sky.leaked * view
     return np.asarray(light / (1 - sky.around * sky.sphere), np.float32), open_light
 
 

@@ -90,7 +90,7 @@ def draw_state(rng: np.random.Generator, geometry: Geometry, *, at_sea: bool) ->
     ceiling_km = (0.5, 1.5, 3.5)[int(rng.choice(3, p=[0.6, 0.3, 0.1]))]
     elevation = 0.0 if at_sea else float(rng.uniform(0, ceiling_km))
     water = float(np.clip(np.exp(rng.normal(np.log(1.6) - elevation / 2.2, 0.7)), 0.05, 6.0))
-    depth = float(np.clip(np.exp(rng.normal(np.log(0.12), 0.7)), 0.01, 0.9))
+    depth = float(np.clip(np.exp(rng.normal(np.log(0.15), 0.7)), 0.01, 0.9))
     depth = min(depth, 0.9 * geometry.cos_sun + 0.05)
     aerosol = AEROSOLS[int(rng.choice(len(AEROSOLS), p=AEROSOL_SHARES))]
     return AirState(aerosol, depth, water, float(rng.uniform(0.24, 0.44)), elevation)
@@ -213,13 +213,10 @@ def make_context(
     ]
     surface = np.concatenate([ground.spaced(part, step) for part in parts], axis=1)
     depths = [np.concatenate([one.depth(part, step) for part in parts]) for one in clouds]
-    leaked = [
-        leaked_light(one, curve, depth) for one, curve, depth in zip(clouds, curves, depths, strict=True)
-    ]
     return Context(
         row=-margin,
         col=-margin,
-        leaked=leaked,
+        leaked=leaked_light(clouds, curves, depths),
         cover=open_sky(clouds, depths) if clouds else np.zeros(surface.shape[1:], np.float32),
         ground=under_ceiling(surface, ADJACENCY_KM),
     )
