@@ -17,7 +17,7 @@ import argparse
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from xml.etree import ElementTree
@@ -34,7 +34,7 @@ from payload.drivers.safe_metadata import FIRST_BASELINE_WITH_OFFSET
 from payload.drivers.strips import open_strip
 from payload.errors import StripError
 from payload.ports import StripSource
-from payload.types import COUNTS_OFFSET, U16, Band, Grid, StripInfo
+from payload.types import COUNTS_OFFSET, U16, Band, Grid, RowBlock, StripInfo
 from tools.write_raw import blocks_of
 
 TILE_PX: Mapping[Grid, int] = {Grid.R10M: 1024, Grid.R20M: 640, Grid.R60M: 192}
@@ -52,7 +52,17 @@ def write_safe(
     source: StripSource, folder: Path, baseline: str = "05.10", tile_px: Mapping[Grid, int] = TILE_PX
 ) -> None:
     """``folder`` becomes a SAFE product of ``baseline`` that holds all rows of ``source``."""
-    info = source.info
+    write_safe_blocks(source.info, blocks_of(source), folder, baseline, tile_px)
+
+
+def write_safe_blocks(
+    info: StripInfo,
+    blocks: Iterable[RowBlock],
+    folder: Path,
+    baseline: str = "05.10",
+    tile_px: Mapping[Grid, int] = TILE_PX,
+) -> None:
+    """``folder`` becomes a SAFE product of the strip ``info`` with the rows of ``blocks``."""
     images = folder / "GRANULE" / f"L1C_{info.strip_id}" / "IMG_DATA"
     images.mkdir(parents=True)
     offset_dn = _offset_dn(baseline)
@@ -63,7 +73,7 @@ def write_safe(
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # some strips lie nowhere
         plain = {band: images / f"{band.value}.tif" for band in Band}
-        _write_plain(source, plain, offset_dn)
+        _write_plain(info, blocks, plain, offset_dn)
         for band, path in plain.items():
             _code(path, images / f"{_image_name(info, band)}.jp2", tile_px[GRID_OF_BAND[band]])
             path.unlink()
@@ -165,12 +175,13 @@ def _image_name(info: StripInfo, band: Band) -> str:
     return f"{info.strip_id}_{band.value}"
 
 
-def _write_plain(source: StripSource, paths: Mapping[Band, Path], offset_dn: int) -> None:
+def _write_plain(
+    info: StripInfo, blocks: Iterable[RowBlock], paths: Mapping[Band, Path], offset_dn: int
+) -> None:
     """One uncompressed GeoTIFF per band, written row block by row block."""
-    info = source.info
     files = {band: _plain_file(info, band, path) for band, path in paths.items()}
     try:
-        for block in blocks_of(source):
+        for block in blocks:
             for band, file in files.items():
                 grid = GRID_OF_BAND[band]
                 plane = _shifted(plane_of(block.dn, band), info.offset_dn[band] - offset_dn)

@@ -20,6 +20,8 @@ from payload.types import F32, Window
 from tools.simulate.noise import Canvas, smooth_step, threshold_of_cover
 
 DEPTH_MAX = 80.0
+THICKEST_KM = 1.0
+"""Of sheets and veils; heaps may be taller."""
 
 Shape = Callable[[Window, int], F32]
 
@@ -68,7 +70,7 @@ def _cloud(
     relief: float = 0.0,
     thickest_km: float | None = None,
 ) -> Cloud:
-    thickest = thickest_km or max(0.05, per_depth_km * 30.0**0.5)
+    thickest = thickest_km or float(np.clip(per_depth_km * 30.0**0.5, 0.05, THICKEST_KM))
     return Cloud(name, optics, foot_km, foot_km + thickest, per_depth_km, shape, relief)
 
 

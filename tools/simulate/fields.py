@@ -38,38 +38,6 @@ def fractal(
     return ((field - field.mean()) / spread).astype(np.float32)
 
 
-def blurred(field: F32, sigma_px: float) -> F32:
-    """The field after a Gaussian of ``sigma_px``, periodic."""
-    rows, columns = field.shape
-    squares = np.fft.fftfreq(rows)[:, None] ** 2 + np.fft.rfftfreq(columns)[None, :] ** 2
-    window = np.exp(-2.0 * (np.pi * sigma_px) ** 2 * squares)
-    smooth = np.fft.irfft2(np.fft.rfft2(field) * window, s=field.shape)
-    return smooth.astype(np.float32)
-
-
-def moved(field: F32, rows_px: float, columns_px: float) -> F32:
-    """The field displaced by a fraction of pixels (bilinear); 0 where nothing was before."""
-    row, col = int(np.floor(rows_px)), int(np.floor(columns_px))
-    down, right = np.float32(rows_px - row), np.float32(columns_px - col)
-    whole = _rolled(_rolled(field, row, axis=0), col, axis=1)
-    sideways = (1 - right) * whole + right * _rolled(whole, 1, axis=1)
-    return (1 - down) * sideways + down * _rolled(sideways, 1, axis=0)
-
-
-def _rolled(field: F32, step: int, axis: int) -> F32:
-    rolled = np.roll(field, step, axis=axis)
-    gone = slice(0, step) if step > 0 else slice(field.shape[axis] + step, None)
-    if step:
-        rolled[(gone, slice(None)) if axis == 0 else (slice(None), gone)] = 0.0
-    return rolled
-
-
-def smooth_step(field: F32, edge: float, width: float) -> F32:
-    """0 below ``edge``, 1 above ``edge + width``, smooth between."""
-    ramp = np.clip((field - np.float32(edge)) / np.float32(width), 0.0, 1.0)
-    return (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
-
-
 def scaled(field: F32) -> F32:
     """The field in units of its own spread, mean 0: what thresholds are given in."""
     return ((field - field.mean()) / max(float(field.std()), 1e-6)).astype(np.float32)

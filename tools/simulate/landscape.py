@@ -18,7 +18,7 @@ from tools.simulate.bands import of_grid
 from tools.simulate.light import means
 from tools.simulate.lookup import FOLDER
 from tools.simulate.noise import Canvas, Noise, smooth_step, threshold_of_cover
-from tools.simulate.plots import U32, lay_plots, places, share_of
+from tools.simulate.plots import U32, lay_plots, places, scrambled, share_of
 
 PIXEL_M = 10.0
 COVER_FILE = "covers.npz"
@@ -77,12 +77,12 @@ class Landscape:
         """Surface reflectance (13, rows, cols) at every ``step``-th pixel."""
         ground: F32 | None = None
         for cover in self.covers:
-            spectra = cover.spectra(window, step)
             if ground is None or cover.share is None:
-                ground = spectra
+                ground = cover.spectra(window, step)
                 continue
             share = cover.share(window, step)
-            ground = ground + share * (spectra - ground)
+            if share.any():
+                ground = ground + share * (cover.spectra(window, step) - ground)
         assert ground is not None
         noise, strength = self.texture
         ground = ground * np.exp(np.float32(strength) * noise.at(window, step))
@@ -109,7 +109,7 @@ class Landscape:
         return np.clip(lit, 0.0, 2.2).astype(np.float32)
 
 
-def _pick(canvas: Canvas, kind: str, count: int = 1) -> F32:
+def pick(canvas: Canvas, kind: str, count: int = 1) -> F32:
     """Spectra (count, 13) of a kind: what grows or lies in one country resembles itself."""
     spectra = library()[kind]
     few = spectra[canvas.rng.integers(0, len(spectra), max(1, min(count, 6)))]
@@ -121,17 +121,17 @@ def _pick(canvas: Canvas, kind: str, count: int = 1) -> F32:
 
 def _palette(canvas: Canvas, shares: dict[str, float], size: int = 64) -> F32:
     counts = np.maximum(1, np.round(size * np.array(list(shares.values())))).astype(int)
-    return np.concatenate([_pick(canvas, kind, count) for kind, count in zip(shares, counts, strict=True)])
+    return np.concatenate([pick(canvas, kind, count) for kind, count in zip(shares, counts, strict=True)])
 
 
-def _plots(canvas: Canvas, shares: dict[str, float]) -> Cover:
+def plots(canvas: Canvas, shares: dict[str, float]) -> Cover:
     """Fields of crops and soil."""
     width = canvas.log_uniform(4.0, 30.0)
-    plots = lay_plots(canvas, width, width * canvas.uniform(1.0, 5.0), canvas.log_uniform(50.0, 250.0))
-    return Cover(_palette(canvas, shares), plots.number, None)
+    grain = lay_plots(canvas, width, width * canvas.uniform(1.0, 5.0), canvas.log_uniform(50.0, 250.0))
+    return Cover(_palette(canvas, shares), grain.number, None)
 
 
-def _patches(canvas: Canvas, shares: dict[str, float], size: int = 8) -> Cover:
+def patches(canvas: Canvas, shares: dict[str, float], size: int = 8) -> Cover:
     """Natural ground: one kind gives way to another in patches without straight lines."""
     field = canvas.noise(canvas.uniform(1.2, 1.8), canvas.log_uniform(40.0, 400.0))
     edges = np.sort(canvas.rng.normal(size=size - 1)).astype(np.float32)
@@ -143,7 +143,7 @@ def _patches(canvas: Canvas, shares: dict[str, float], size: int = 8) -> Cover:
     return Cover(palette[canvas.rng.permutation(len(palette))], number, None)
 
 
-def _blend(canvas: Canvas, kind: str, slope: float | None = None) -> Cover:
+def blend(canvas: Canvas, kind: str, slope: float | None = None) -> Cover:
     """A second ground that takes over gradually."""
     field = canvas.noise(slope or canvas.uniform(1.0, 1.7), canvas.log_uniform(30.0, 300.0))
     steep, middle = canvas.uniform(0.5, 3.0), canvas.uniform(-1.0, 1.0)
@@ -151,15 +151,15 @@ def _blend(canvas: Canvas, kind: str, slope: float | None = None) -> Cover:
     def share(window: Window, step: int) -> F32:
         return (1 / (1 + np.exp(-np.float32(steep) * (field.at(window, step) - middle)))).astype(np.float32)
 
-    return Cover(_pick(canvas, kind), None, share)
+    return Cover(pick(canvas, kind), None, share)
 
 
-def _stands(canvas: Canvas, kind: str, cover_ratio: float) -> Cover:
+def stands(canvas: Canvas, kind: str, cover_ratio: float) -> Cover:
     """Woods, lakes, snow fields: all there or not, with ragged edges."""
     field = canvas.noise(canvas.uniform(1.3, 1.8), canvas.log_uniform(50.0, 300.0))
     edge, width = threshold_of_cover(cover_ratio), canvas.uniform(0.02, 0.12)
     inside = canvas.noise(1.5)
-    tones = _pick(canvas, kind, 4)
+    tones = pick(canvas, kind, 4)
 
     def share(window: Window, step: int) -> F32:
         return smooth_step(field.at(window, step), edge, width)
@@ -170,17 +170,17 @@ def _stands(canvas: Canvas, kind: str, cover_ratio: float) -> Cover:
     return Cover(tones, None if kind == "water" else number, share)
 
 
-def _river(canvas: Canvas) -> Cover:
+def river(canvas: Canvas) -> Cover:
     field = canvas.noise(canvas.uniform(1.5, 1.9))
     level, width = canvas.uniform(-0.7, 0.7), canvas.uniform(0.004, 0.05)
 
     def share(window: Window, step: int) -> F32:
         return np.clip(1.5 - np.abs(field.at(window, step) - level) / width, 0, 1).astype(np.float32)
 
-    return Cover(_pick(canvas, "water"), None, share)
+    return Cover(pick(canvas, "water"), None, share)
 
 
-def _roads(canvas: Canvas) -> Cover:
+def roads(canvas: Canvas) -> Cover:
     """A few roads, nearly straight."""
     rng = canvas.rng
     roads = [
@@ -203,10 +203,10 @@ def _roads(canvas: Canvas) -> Cover:
             most = np.maximum(most, np.clip(width + 0.5 - np.abs(across), 0, min(1.0, 1.6 * width)))
         return most.astype(np.float32)
 
-    return Cover(_pick(canvas, str(rng.choice(["urban", "soil"]))), None, share)
+    return Cover(pick(canvas, str(rng.choice(["urban", "soil"]))), None, share)
 
 
-def _town(canvas: Canvas, density: float) -> Cover:
+def town(canvas: Canvas, density: float) -> Cover:
     """Roofs and streets in blocks, thinning outwards, gardens between."""
     block = canvas.log_uniform(2.0, 7.0)
     blocks = lay_plots(canvas, block, block * canvas.uniform(1.0, 2.2), canvas.log_uniform(20.0, 60.0))
@@ -215,7 +215,9 @@ def _town(canvas: Canvas, density: float) -> Cover:
 
     def share(window: Window, step: int) -> F32:
         town = smooth_step(where.at(window, step), edge, 0.5)
-        return (share_of(blocks.number(window, step)) < built * town).astype(np.float32)
+        block = blocks.number(window, step)
+        roofed = 0.3 + 0.65 * share_of(scrambled(block, 1))
+        return (roofed * (share_of(block) < built * town)).astype(np.float32)
 
     return Cover(_pick_any(canvas, "urban", 96), blocks.number, share)
 
@@ -225,7 +227,7 @@ def _pick_any(canvas: Canvas, kind: str, count: int) -> F32:
     return spectra[canvas.rng.integers(0, len(spectra), count)]
 
 
-def _sea(canvas: Canvas, cover_ratio: float) -> tuple[Cover, Cover]:
+def sea(canvas: Canvas, cover_ratio: float) -> tuple[Cover, Cover]:
     coast, currents = canvas.noise(canvas.uniform(1.4, 2.0)), canvas.noise(1.6)
     edge, width = threshold_of_cover(cover_ratio), canvas.log_uniform(0.01, 0.15)
 
@@ -236,7 +238,7 @@ def _sea(canvas: Canvas, cover_ratio: float) -> tuple[Cover, Cover]:
         stream = 1 / (1 + np.exp(-2.0 * currents.at(window, step)))
         return (sea(window, step) * stream).astype(np.float32)
 
-    return Cover(_pick(canvas, "water"), None, sea), Cover(_pick(canvas, "water"), None, current)
+    return Cover(pick(canvas, "water"), None, sea), Cover(pick(canvas, "water"), None, current)
 
 
 _LAND = {"crop": 0.3, "forest": 0.25, "soil": 0.2, "dry": 0.2, "rock": 0.05}
@@ -263,10 +265,10 @@ def draw_landscape(canvas: Canvas, biome: str | None = None) -> Landscape:
     covers = _land_of(canvas, chosen)
     if chosen not in ("ocean", "coast") and rng.random() < 0.35:
         covers.append(
-            _river(canvas) if rng.random() < 0.5 else _stands(canvas, "water", canvas.uniform(0.02, 0.2))
+            river(canvas) if rng.random() < 0.5 else stands(canvas, "water", canvas.uniform(0.02, 0.2))
         )
     if chosen in ("farmland", "town", "mixed", "savanna", "forest") and rng.random() < 0.6:
-        covers.append(_roads(canvas))
+        covers.append(roads(canvas))
     texture = (
         canvas.noise(canvas.uniform(0.6, 1.4)),
         canvas.uniform(0.02, 0.16) * (0.3 if chosen == "ocean" else 1),
@@ -280,46 +282,46 @@ def draw_landscape(canvas: Canvas, biome: str | None = None) -> Landscape:
 def _land_of(canvas: Canvas, biome: str) -> list[Cover]:
     rng = canvas.rng
     if biome == "farmland":
-        woods = _stands(canvas, "forest", canvas.uniform(0.02, 0.3))
+        woods = stands(canvas, "forest", canvas.uniform(0.02, 0.3))
         return [
-            _plots(canvas, {"crop": 0.5, "soil": 0.28, "dry": 0.16, "bright": 0.02, "forest": 0.04}),
+            plots(canvas, {"crop": 0.5, "soil": 0.28, "dry": 0.16, "bright": 0.02, "forest": 0.04}),
             woods,
         ]
     if biome == "forest":
-        clearing = _stands(
+        clearing = stands(
             canvas, str(rng.choice(["crop", "dry", "soil", "burnt"])), canvas.uniform(0.02, 0.3)
         )
-        return [_patches(canvas, {"forest": 0.9, "crop": 0.1}), _blend(canvas, "forest"), clearing]
+        return [patches(canvas, {"forest": 0.9, "crop": 0.1}), blend(canvas, "forest"), clearing]
     if biome == "savanna":
         kinds = ["soil", "crop", "forest", "burnt"]
-        return [_patches(canvas, {"dry": 0.65, "soil": 0.35}), _blend(canvas, str(rng.choice(kinds)), 1.2)]
+        return [patches(canvas, {"dry": 0.65, "soil": 0.35}), blend(canvas, str(rng.choice(kinds)), 1.2)]
     if biome == "desert":
         kinds = ["soil", "bright", "rock"]
         return [
-            _patches(canvas, {"soil": 0.6, "rock": 0.25, "bright": 0.15}),
-            _blend(canvas, str(rng.choice(kinds))),
+            patches(canvas, {"soil": 0.6, "rock": 0.25, "bright": 0.15}),
+            blend(canvas, str(rng.choice(kinds))),
         ]
     if biome == "bright":
-        return [_patches(canvas, {"bright": 0.7, "soil": 0.3}), _blend(canvas, "bright")]
+        return [patches(canvas, {"bright": 0.7, "soil": 0.3}), blend(canvas, "bright")]
     if biome == "town":
         return [
-            _plots(canvas, {"crop": 0.4, "soil": 0.2, "dry": 0.2, "forest": 0.2}),
-            _town(canvas, canvas.uniform(0.1, 0.9)),
+            plots(canvas, {"crop": 0.4, "soil": 0.2, "dry": 0.2, "forest": 0.2}),
+            town(canvas, canvas.uniform(0.1, 0.9)),
         ]
     if biome == "snow":
-        ground = _patches(canvas, {"rock": 0.4, "soil": 0.2, "forest": 0.3, "dry": 0.1})
+        ground = patches(canvas, {"rock": 0.4, "soil": 0.2, "forest": 0.3, "dry": 0.1})
         return [
             ground,
-            _stands(canvas, "forest", canvas.uniform(0.02, 0.4)),
-            _stands(canvas, "snow", canvas.uniform(0.1, 0.98)),
+            stands(canvas, "forest", canvas.uniform(0.02, 0.4)),
+            stands(canvas, "snow", canvas.uniform(0.1, 0.98)),
         ]
     if biome == "ocean":
-        return list(_sea(canvas, 0.9999))
+        return list(sea(canvas, 0.9999))
     if biome == "coast":
-        land = _patches(canvas, _LAND) if rng.random() < 0.5 else _plots(canvas, _LAND)
-        return [land, *_sea(canvas, canvas.uniform(0.1, 0.9))]
+        land = patches(canvas, _LAND) if rng.random() < 0.5 else plots(canvas, _LAND)
+        return [land, *sea(canvas, canvas.uniform(0.1, 0.9))]
     return [
-        _patches(canvas, _LAND),
-        _blend(canvas, str(rng.choice(["dry", "crop", "soil"]))),
-        _stands(canvas, "forest", 0.15),
+        patches(canvas, _LAND),
+        blend(canvas, str(rng.choice(["dry", "crop", "soil"]))),
+        stands(canvas, "forest", 0.15),
     ]

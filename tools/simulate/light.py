@@ -61,10 +61,13 @@ def shadow_depth(layer: Cloud, window: Window, geometry: Geometry, floor_km: flo
         wide.cols + first[1] - last[1],
     )
     depth = layer.depth(source)
+    shadow = np.zeros((wide.rows, wide.cols), np.float32)
+    if not depth.any():
+        return shadow[: window.rows, : window.cols]
     thickness = layer.thickness(depth)
     per_km = depth / thickness
-    shadow = np.zeros((wide.rows, wide.cols), np.float32)
-    for number, (row, col) in enumerate(moves):
+    reached = int(np.ceil(float(thickness.max()) / slab))
+    for number, (row, col) in enumerate(moves[:reached]):
         rows = slice(first[0] - row, first[0] - row + wide.rows)
         cols = slice(first[1] - col, first[1] - col + wide.cols)
         inside = np.clip(thickness[rows, cols] - np.float32(number * slab), 0, slab)
@@ -128,18 +131,16 @@ def under_ceiling(light: F32, height_km: float) -> F32:
     """Light (..., rows, cols) from a glowing ceiling as it arrives below; mirrored at the edges."""
     rows, cols = light.shape[-2:]
     margin = int(np.clip(np.ceil(4 * height_km / (PIXEL_KM * CONTEXT_PITCH_PX)), 4, min(rows, cols) - 1))
-    before = [(0, 0)] * (light.ndim - 2)
-    padded = np.pad(light, [*before, (margin, margin), (margin, margin)], mode="symmetric")
-    down = np.fft.fftfreq(padded.shape[-2], 1.0 / padded.shape[-2])[:, None]
-    right = np.fft.fftfreq(padded.shape[-1], 1.0 / padded.shape[-1])[None, :]
-    square = (down**2 + right**2) * (PIXEL_KM * CONTEXT_PITCH_PX) ** 2
-    height = max(height_km, 0.5 * PIXEL_KM * CONTEXT_PITCH_PX)
-    kernel = (height**2 / (height**2 + square) ** 2).astype(np.float32)
-    kernel /= kernel.sum()
-    taps = np.fft.rfft2(kernel)
+    down = np.fft.fftfreq(rows + 2 * margin, 1.0 / (rows + 2 * margin)).astype(np.float32)[:, None]
+    right = np.fft.fftfreq(cols + 2 * margin, 1.0 / (cols + 2 * margin)).astype(np.float32)[None, :]
+    square = (down**2 + right**2) * np.float32((PIXEL_KM * CONTEXT_PITCH_PX) ** 2)
+    height = np.float32(max(height_km, 0.5 * PIXEL_KM * CONTEXT_PITCH_PX))
+    kernel = height**2 / (height**2 + square) ** 2
+    taps = np.fft.rfft2(kernel / kernel.sum())
     done = np.empty(light.shape, np.float32)
     for plane in np.ndindex(light.shape[:-2]):
-        spread = np.fft.irfft2(np.fft.rfft2(padded[plane]) * taps, s=padded.shape[-2:])
+        padded = np.pad(light[plane], margin, mode="symmetric")
+        spread = np.fft.irfft2(np.fft.rfft2(padded) * taps, s=padded.shape)
         done[plane] = spread[margin : margin + rows, margin : margin + cols]
     return done
 
@@ -149,15 +150,18 @@ def leaked_light(layers: Sequence[Cloud], curves: Sequence[CloudCurves], depths:
 
     From the lowest up: what leaks through a layer comes of the beam, or of the leak, above it.
     """
-    leaked: F32 | None = None
-    beam: F32 | np.float32 = np.float32(1.0)
-    for layer, curve, depth in zip(layers, curves, depths, strict=True):
-        columns = place(depth)
-        scattered = np.maximum(curve.down - curve.direct_down, 0) + layer.sides * curve.sphere
-        through = under_ceiling(np.stack([row[columns] for row in scattered]), layer.foot_km)
-        direct = np.stack([row[columns] for row in curve.direct_down])
-        leaked = through if leaked is None else leaked * (direct + through) + beam * through
-        beam = beam * direct
+    if not layers:
+        return None
+    leaked = np.zeros((len(curves[0].down), *depths[0].shape), np.float32)
+    columns = [place(depth) for depth in depths]
+    for band, total in enumerate(leaked):
+        beam = np.ones_like(total)
+        for layer, curve, column in zip(layers, curves, columns, strict=True):
+            scattered = np.maximum(curve.down[band] - curve.direct_down[band], 0)
+            through = under_ceiling((scattered + layer.sides * curve.sphere[band])[column], layer.foot_km)
+            direct = curve.direct_down[band][column]
+            total[:] = total * (direct + through) + beam * through
+            beam *= direct
     return leaked
 
 

@@ -17,7 +17,7 @@ from payload.types import F32, Window
 
 SPLIT_PX = 64.0
 COARSE_PITCH_PX = 16
-FINE_TILE_PX = 1024
+FINE_TILE_PX = 512
 SMALL_CANVAS_PX = 640
 
 
@@ -42,36 +42,25 @@ class Noise:
         field = self.fine[np.ix_(row % rows, col % cols)]
         if self.coarse is None:
             return field
-        down = _spline(row, self.coarse.shape[0])
-        right = _spline(col, self.coarse.shape[1])
-        return field + _interpolated(self.coarse, down, right)
+        nodes_down, down = _spline(row, self.coarse.shape[0])
+        nodes_right, right = _spline(col, self.coarse.shape[1])
+        field += down @ self.coarse[np.ix_(nodes_down, nodes_right)] @ right.T
+        return field
 
 
-Taps = tuple[NDArray[np.intp], F32]
-"""First node and the cubic B-spline weights (n, 4) for each place."""
-
-
-def _spline(place_px: NDArray[np.int_], nodes: int) -> Taps:
+def _spline(place_px: NDArray[np.int_], nodes: int) -> tuple[NDArray[np.intp], F32]:
+    """The nodes that the places need, and the cubic B-spline weights (places, nodes)."""
     where = place_px / COARSE_PITCH_PX
     first = np.floor(where).astype(np.intp)
     t = (where - first)[:, None]
     weights = np.concatenate(
         [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1
     )
-    return (first - 1) % nodes, (weights / 6).astype(np.float32)
-
-
-def _interpolated(coarse: F32, down: Taps, right: Taps) -> F32:
-    (row, row_weights), (col, col_weights) = down, right
-    rows, cols = coarse.shape
-    matrix = np.zeros((len(row), rows), np.float32)
-    for tap in range(4):
-        np.add.at(matrix, (np.arange(len(row)), (row + tap) % rows), row_weights[:, tap])
-    across = np.zeros((len(row), len(col)), np.float32)
-    lines = matrix @ coarse
-    for tap in range(4):
-        across += lines[:, (col + tap) % cols] * col_weights[:, tap]
-    return across
+    needed = np.arange(first[0] - 1, first[-1] + 3)
+    matrix = np.zeros((len(place_px), len(needed)), np.float32)
+    taps = first[:, None] - first[0] + np.arange(4)
+    np.put_along_axis(matrix, taps, (weights / 6).astype(np.float32), axis=1)
+    return needed % nodes, matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)

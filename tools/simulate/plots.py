@@ -16,7 +16,7 @@ from tools.simulate.noise import Canvas, Noise
 
 U32 = NDArray[np.uint32]
 
-WARP_PX = 12.0
+WARP_PX = 5.0
 
 
 def scrambled(*numbers: NDArray[np.int64] | int) -> U32:
@@ -60,7 +60,15 @@ class Plots:
     warp: tuple[Noise, Noise]
 
     def number(self, window: Window, step: int = 1) -> U32:
-        """A number for each pixel, the same within a plot and evenly spread over plots."""
+        """A number for each pixel, the same within a plot and evenly spread over plots.
+
+        Looked up every second pixel, the same ones from any window, and repeated.
+        """
+        if step == 1:
+            row, col = window.row // 2 * 2, window.col // 2 * 2
+            even = Window(row, col, window.row_end - row, window.col_end - col)
+            number = self.number(even, 2).repeat(2, 0).repeat(2, 1)
+            return number[window.row - row :, window.col - col :][: window.rows, : window.cols]
         row, col = places(window, step)
         row = row + WARP_PX * self.warp[0].at(window, step)
         col = col + WARP_PX * self.warp[1].at(window, step)
@@ -110,5 +118,5 @@ def _cut(place: F32, number: U32) -> NDArray[np.int64]:
 
 def lay_plots(canvas: Canvas, width_px: float, length_px: float, district_px: float) -> Plots:
     """Plots of about that size."""
-    warp = (canvas.noise(1.6, district_px), canvas.noise(1.6, district_px))
+    warp = (canvas.noise(2.3, district_px), canvas.noise(2.3, district_px))
     return Plots(int(canvas.rng.integers(1 << 30)), district_px, width_px, length_px, warp)

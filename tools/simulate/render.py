@@ -277,7 +277,12 @@ def _moved(field: F32, down: float, right: float) -> F32:
 def _spread(field: F32, grid: Grid) -> F32:
     """The field averaged over about 180 m: what a veil shows of the ground by scattered light."""
     reach = max(1, 9 // int(grid))
-    total = np.cumsum(np.pad(field, ((reach + 1, reach), (0, 0)), mode="edge"), axis=0, dtype=np.float64)
-    field = ((total[2 * reach + 1 :] - total[: -2 * reach - 1]) / (2 * reach + 1)).astype(np.float32)
-    total = np.cumsum(np.pad(field, ((0, 0), (reach + 1, reach)), mode="edge"), axis=1, dtype=np.float64)
-    return ((total[:, 2 * reach + 1 :] - total[:, : -2 * reach - 1]) / (2 * reach + 1)).astype(np.float32)
+    for axis in (0, 1):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (reach + 1, reach)
+        total = np.cumsum(np.pad(field, padding, mode="edge"), axis=axis, dtype=np.float32)
+        ahead, behind = (total[2 * reach + 1 :], total[: -2 * reach - 1])
+        if axis == 1:
+            ahead, behind = (total[:, 2 * reach + 1 :], total[:, : -2 * reach - 1])
+        field = (ahead - behind) / np.float32(2 * reach + 1)
+    return field
