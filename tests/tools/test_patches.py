@@ -32,6 +32,7 @@ from tools.simulate.lookup import AirState
 from tools.simulate.noise import Canvas, threshold_of_cover
 from tools.simulate.patches import SHADOW_SHARE, THICK_DEPTH, THIN_DEPTH, classes_of, make_patch
 from tools.simulate.render import render
+from tools.simulate.sensors import SENSORS, seen_by
 from tools.simulate.world import World, anisotropy, make_world
 
 SIZE_PX = 120
@@ -295,3 +296,26 @@ def test_a_size_between_coarse_pixels_is_refused(capsys: pytest.CaptureFixture[s
     assert "multiple of 6" in capsys.readouterr().err
     with pytest.raises(ValueError, match="multiple of 6"):
         make_patch(1, 100)
+
+
+@pytest.mark.parametrize("name", list(SENSORS))
+def test_another_instrument_sees_a_grey_scene_grey_with_its_own_noise(name: str) -> None:
+    sensor, grey = SENSORS[name], 0.2
+    top = {
+        grid: np.full((len(bands), 300 // grid, 300 // grid), grey, np.float32)
+        for grid, bands in BANDS_OF_GRID.items()
+    }
+    seen = seen_by(sensor, top, 0.8, np.random.default_rng(1))
+    assert list(seen) == [band.name for band in sensor.bands]
+    for band in sensor.bands:
+        assert sum(band.weights) == pytest.approx(1.0, abs=0.02)
+        assert seen[band.name].shape == (300 // sensor.pitch, 300 // sensor.pitch)
+        assert float(seen[band.name].mean()) == pytest.approx(grey, abs=0.003)
+        assert float(seen[band.name].std()) < 0.01
+
+
+def test_an_instrument_with_the_bands_of_sentinel_2_sees_what_it_sees() -> None:
+    patch = make_patch(8, SIZE_PX, clouds=(), biome="farmland", sensor=SENSORS["phisat2"])
+    red = patch.grids[Grid.R10M][2]
+    np.testing.assert_allclose(np.median(patch.sensor_bands["B04"]), np.median(red), rtol=0.05)
+    assert make_patch(8, SIZE_PX, clouds=(), biome="farmland").sensor_bands == {}

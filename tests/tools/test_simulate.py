@@ -30,8 +30,13 @@ def dn() -> dict[Grid, U16]:
 
 @pytest.fixture(scope="module")
 def example() -> tuple[dict[Grid, U16], Truth]:
-    ((block, truth),) = make_scene(EXAMPLE_SEED, EXAMPLE_SHAPE).blocks_with_truth()
-    return dict(block.dn), truth
+    pairs = list(make_scene(EXAMPLE_SEED, EXAMPLE_SHAPE).blocks_with_truth())
+    dn = {grid: np.concatenate([block.dn[grid] for block, _ in pairs], axis=1) for grid in Grid}
+    surface = {grid: np.concatenate([truth.surface[grid] for _, truth in pairs], axis=1) for grid in Grid}
+    names = ("classes", "cloud_depth", "cloud_height_km", "shade")
+    return dn, Truth(
+        *(np.concatenate([getattr(truth, name) for _, truth in pairs]) for name in names), surface
+    )
 
 
 def test_the_same_seed_gives_the_same_strip_and_another_seed_another(dn: dict[Grid, U16]) -> None:

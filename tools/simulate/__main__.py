@@ -7,14 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+from payload.drivers.picture import write_png
 from tools.simulate.lookup import FOLDER
 from tools.simulate.patch_files import write_patches
 from tools.simulate.patches import SIZE_PX
 from tools.simulate.scene import make_scene
+from tools.simulate.sensors import SENSORS
+from tools.simulate.sheet import contact_sheet
 from tools.simulate.strip_files import Picture, TruthFolder, told_blocks, write_strip
 
 MIN_ROWS, MIN_COLUMNS = 48, 48
-EXAMPLE_SEED, EXAMPLE_SHAPE = 13, (480, 720)
+EXAMPLE_SEED, EXAMPLE_SHAPE = 44, (480, 720)
 GRANULE_PX = 10980
 BASELINES = ("05.10", "02.06")
 
@@ -57,8 +60,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--shared", type=Path, help="holds data/l1c: half of the patches on real clear ground"
     )
     patches.add_argument("--format", choices=["npz", "tif"], default="npz", help="what to write (npz)")
+    patches.add_argument("--sensor", choices=list(SENSORS), help="with npz: also as this instrument sees it")
     patches.add_argument("--jobs", type=int, default=2, help="processes (2)")
     patches.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+    sheet = commands.add_parser(
+        "sheet",
+        help="a picture of simulated patches beside real ones",
+        description="Write a contact sheet: labelled real patches on the left, simulated ones on the right, "
+        "true colour beside classes (green clear, white thick, blue thin cloud, red shadow).",
+    )
+    sheet.add_argument(
+        "--shared", type=Path, default=Path("../shared"), help="holds data/labels and data/l1c"
+    )
+    sheet.add_argument("--seed", type=int, default=0, help="which patches (0)")
+    sheet.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture")
     commands.add_parser(
         "tables",
         help="build the look-up tables again (a minute; needs the extra 'simulate')",
@@ -125,6 +140,7 @@ def make_patches(wanted: argparse.Namespace) -> int:
         shared=wanted.shared,
         size_px=wanted.size,
         kind=wanted.format,
+        sensor=wanted.sensor,
         jobs=wanted.jobs,
     )
     for number, name in enumerate(made, 1):
@@ -132,6 +148,14 @@ def make_patches(wanted: argparse.Namespace) -> int:
         line = f"\r{number}/{wanted.count} patches, {rate:.1f} a second: {name:<60}"
         print(line, end="", file=sys.stderr)
     print(file=sys.stderr)
+    return 0
+
+
+def make_sheet(wanted: argparse.Namespace) -> int:
+    """Write the contact sheet. Returns the exit code."""
+    wanted.out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(wanted.out, contact_sheet(wanted.shared, wanted.seed))
+    print(f"{wanted.out}: real on the left, simulated on the right")
     return 0
 
 
@@ -155,6 +179,8 @@ def _refuse_nonsense(parser: argparse.ArgumentParser, wanted: argparse.Namespace
             parser.error(f"needs at least {MIN_ROWS} rows and {MIN_COLUMNS} columns, and a seed of 0 or more")
         if wanted.command == "safe" and wanted.out.exists():
             parser.error(f"{wanted.out} exists already: name a new folder")
+    if wanted.command == "sheet" and not (wanted.shared / "data" / "labels" / "dev").is_dir():
+        parser.error(f"{wanted.shared}: no data/labels/dev in it; name the shared folder")
     if wanted.command == "patches":
         if wanted.size % 6 or wanted.size < MIN_ROWS:
             parser.error(f"--size must be a multiple of 6 and at least {MIN_ROWS}, not {wanted.size}")
@@ -169,8 +195,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     wanted = parser.parse_args(arguments)
     _refuse_nonsense(parser, wanted)
-    commands = {"strip": make_strip, "safe": make_strip, "patches": make_patches}
-    return build_tables() if wanted.command == "tables" else commands[wanted.command](wanted)
+    if wanted.command == "tables":
+        return build_tables()
+    commands = {"strip": make_strip, "safe": make_strip, "patches": make_patches, "sheet": make_sheet}
+    return commands[wanted.command](wanted)
 
 
 if __name__ == "__main__":

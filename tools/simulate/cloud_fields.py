@@ -90,13 +90,13 @@ def cumulus(canvas: Canvas, cover_ratio: float | None = None) -> Cloud:
     spread = float(np.sqrt(1 + group_share**2 + ragged_share**2))
     edge = threshold_of_cover(cover) * spread
     deepest, rise = canvas.log_uniform(3.5, 50.0), canvas.uniform(0.25, 1.2)
-    lumpy, hem = canvas.uniform(0.1, 0.4), canvas.log_uniform(0.06, 0.8)
+    lumpy, hem, fray = canvas.uniform(0.1, 0.4), canvas.log_uniform(0.06, 0.8), canvas.uniform(1.0, 2.5)
 
     def shape(window: Window, step: int) -> F32:
         rough = ragged.at(window, step)
         field = lumps.at(window, step) + group_share * groups.at(window, step) + ragged_share * rough
         above = np.maximum(field - np.float32(edge), 0.0)
-        body = -np.expm1(-above / np.float32(rise)) * (above / (above + np.float32(hem)))
+        body = -np.expm1(-above / np.float32(rise)) * (above / (above + np.float32(hem))) ** fray
         return np.float32(deepest) * body * np.exp(np.float32(lumpy) * rough)
 
     foot = canvas.log_uniform(0.35, 2.2)

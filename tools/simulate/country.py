@@ -18,6 +18,7 @@ from tools.simulate.noise import Canvas, Noise, smooth_step, threshold_of_cover
 
 WIDE_PX = 10980
 GENTLE_M, STEEP_M = 30.0, 230.0
+TRAIL_SHARE = 0.4
 
 
 def draw_country(canvas: Canvas) -> Landscape:
@@ -64,15 +65,16 @@ def _above(canvas: Canvas, hills: Noise, kind: str, height: float, width: float)
 
 
 def draw_sky(canvas: Canvas) -> tuple[Cloud, ...]:
-    """Fair-weather heaps, a deck, flocks, a veil and a trail, each in its own part of the strip."""
+    """Fair-weather heaps, a deck, flocks, a veil and sometimes a trail, each in its own part of the strip."""
     side = max(canvas.rows, canvas.columns)
     parts = [
         (cloud_fields.cumulus(canvas, canvas.uniform(0.2, 0.35)), 0.55),
         (cloud_fields.stratocumulus(canvas), 0.10),
         (cloud_fields.altocumulus(canvas), 0.10),
         (cloud_fields.cirrus(canvas), 0.30),
-        (cloud_fields.contrail(canvas), 1.0),
     ]
+    if canvas.rng.random() < TRAIL_SHARE:
+        parts.append((cloud_fields.contrail(canvas), 1.0))
     clouds = []
     for cloud, cover_ratio in parts:
         there = _region(canvas, cover_ratio, side / 2) if cover_ratio < 1 else None

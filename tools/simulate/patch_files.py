@@ -18,6 +18,7 @@ from payload.types import BANDS_OF_GRID, F32, U8, Band, Grid
 from tools import material
 from tools.simulate.backgrounds import RealGround, real_backgrounds
 from tools.simulate.patches import SIZE_PX, SimulatedPatch, make_patch
+from tools.simulate.sensors import SENSORS
 
 CLASS_COLOURS = np.zeros((256, 3), np.uint8)
 CLASS_COLOURS[:4] = ((110, 170, 110), (255, 255, 255), (150, 220, 255), (200, 60, 60))
@@ -30,7 +31,8 @@ def save_patch(patch: SimulatedPatch, path: Path) -> None:
     ``top_10m`` .. ``top_60m``: counts, uint16, reflectance = (counts - 1000) / 10000, 0 no data;
     ``surface_10m`` ..: reflectance, float16; ``label`` and ``doubtful`` on the 10 m grid, and as
     float16 ``cloud_depth``, ``cloud_height_km``, ``shade``; ``path``, ``transmittance``, ``sphere``
-    (13,); ``truth``: geometry and state of the air as a JSON text.
+    (13,); ``sensor_<band>``: reflectance as another instrument sees it, if asked for;
+    ``truth``: geometry and state of the air as a JSON text.
     """
     arrays: dict[str, np.ndarray] = {"label": patch.label, "doubtful": patch.doubtful}
     for grid in Grid:
@@ -40,6 +42,7 @@ def save_patch(patch: SimulatedPatch, path: Path) -> None:
         arrays[name] = getattr(patch, name).astype(np.float16)
     for name in ("path", "transmittance", "sphere"):
         arrays[name] = getattr(patch, name)
+    arrays |= {f"sensor_{name}": plane for name, plane in patch.sensor_bands.items()}
     truth = {"name": patch.name, **asdict(patch.geometry), **asdict(patch.state)}
     np.savez(path, truth=np.array(json.dumps(truth)), **arrays)
 
@@ -76,9 +79,10 @@ def _grounds(shared: Path | None) -> tuple[RealGround, ...]:
     return tuple(real_backgrounds(shared)) if shared else ()
 
 
-def _one(job: tuple[int, int, int, Path | None, Path, str]) -> str:
-    seed, number, size_px, shared, folder, kind = job
-    patch = make_patch((seed, number), size_px, _grounds(shared))
+def _one(job: tuple[int, int, int, Path | None, Path, str, str | None]) -> str:
+    seed, number, size_px, shared, folder, kind, sensor = job
+    chosen = SENSORS[sensor] if sensor else None
+    patch = make_patch((seed, number), size_px, _grounds(shared), sensor=chosen)
     stem = f"simulated_{seed}_{number:05d}"
     if kind == "tif":
         save_tif(patch, folder, stem)
@@ -96,15 +100,17 @@ def write_patches(
     shared: Path | None = None,
     size_px: int = SIZE_PX,
     kind: str = "npz",
+    sensor: str | None = None,
     jobs: int = 1,
 ) -> Iterator[str]:
     """Write patches 0 .. ``count`` - 1 of ``seed`` into ``folder`` and yield their names, in order.
 
     Patch ``number`` is `make_patch((seed, number), size_px, backgrounds)`, whatever ``count`` and
-    ``jobs`` are. ``kind`` is 'npz' (everything) or 'tif' (13 bands and label).
+    ``jobs`` are. ``kind`` is 'npz' (everything) or 'tif' (13 bands and label); ``sensor`` is a key
+    of `sensors.SENSORS` whose view of the scene an npz holds too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    work = [(seed, number, size_px, shared, folder, kind) for number in range(count)]
+    work = [(seed, number, size_px, shared, folder, kind, sensor) for number in range(count)]
     if jobs == 1:
         yield from map(_one, work)
         return

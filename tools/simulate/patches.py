@@ -30,6 +30,7 @@ from tools.simulate.landscape import draw_landscape
 from tools.simulate.lookup import AirState
 from tools.simulate.noise import Canvas
 from tools.simulate.render import render
+from tools.simulate.sensors import Sensor, seen_by
 from tools.simulate.world import Ground, World, draw_geometry, draw_state, make_world
 
 SIZE_PX = 258
@@ -54,6 +55,8 @@ class SimulatedPatch:
         geometry, state: sun and instrument; aerosol, water vapour, ozone, elevation.
         path, transmittance, sphere: the scene's mean air with gases (13,), so that
             top = path + transmittance rho / (1 - sphere rho); order of `payload.types.Band`.
+        sensor_bands: reflectance per band as another instrument sees the scene, on its own grid;
+            empty if none was asked for (`tools.simulate.sensors`).
     """
 
     name: str
@@ -69,6 +72,7 @@ class SimulatedPatch:
     path: F32
     transmittance: F32
     sphere: F32
+    sensor_bands: Mapping[str, F32]
 
     @property
     def grids(self) -> dict[Grid, F32]:
@@ -104,6 +108,7 @@ def make_patch(
     backgrounds: Sequence[RealGround] = (),
     clouds: Sequence[Cloud] | None = None,
     biome: str | None = None,
+    sensor: Sensor | None = None,
 ) -> SimulatedPatch:
     """One patch; the same for the same arguments.
 
@@ -114,6 +119,7 @@ def make_patch(
             the patches then lie on one of them.
         clouds: instead of those drawn by chance; an empty tuple for a clear sky.
         biome: a key of `landscape.BIOMES` instead of one drawn by chance.
+        sensor: another instrument that looks at the same scene.
 
     Raises:
         ValueError: ``size_px`` is no multiple of 6.
@@ -135,10 +141,12 @@ def make_patch(
     state = draw_state(rng, geometry, at_sea=country in ("coast", "ocean"))
     world = make_world(canvas, ground, sky, geometry, state)
     names = "+".join(cloud.name for cloud in sky) or "clear"
-    return look_at(world, Window(0, 0, size_px, size_px), rng, f"{seed} {country} {names}")
+    return look_at(world, Window(0, 0, size_px, size_px), rng, f"{seed} {country} {names}", sensor)
 
 
-def look_at(world: World, window: Window, rng: np.random.Generator, name: str) -> SimulatedPatch:
+def look_at(
+    world: World, window: Window, rng: np.random.Generator, name: str, sensor: Sensor | None = None
+) -> SimulatedPatch:
     """A window of a world as a patch."""
     seen = render(world, window)
     instrument = draw_instrument(rng, world.geometry.cos_sun)
@@ -158,6 +166,7 @@ def look_at(world: World, window: Window, rng: np.random.Generator, name: str) -
         path=path,
         transmittance=transmittance,
         sphere=sphere,
+        sensor_bands=seen_by(sensor, seen.top, world.geometry.cos_sun, rng) if sensor else {},
     )
 
 

@@ -24,7 +24,7 @@ from tools.simulate.render import Seen, render
 from tools.simulate.world import World, draw_state, make_world
 
 PIXEL_M = 10.0
-BLOCK_ROWS, PIECE_COLUMNS = 480, 732
+BLOCK_ROWS, PIECE_COLUMNS = 240, 732
 SEAM_PX = 6
 SWATH_EDGE_TANGENT, SWATH_WIDTH_RATIO = 0.21, 1.04
 START_UTC_NS = 1_717_236_000_000_000_000
