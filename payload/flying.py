@@ -54,6 +54,7 @@ MEMORY_FILE = "flight.sqlite"
 QUEUE_FILE = "queue.sqlite"
 TRANSFERS_FILE = "transfers.sqlite"
 LOG_FILE = "telemetry.jsonl"
+LOG_MAX_BYTES = 16 << 20
 _BOOTS, _TEST = "boots", "test"
 _BUDGET = "memory.budget_bytes"
 
@@ -76,7 +77,7 @@ def fly(arguments: argparse.Namespace) -> None:
         opened.callback(incoming.close)
         links = _links(config.service)
         opened.callback(links.close)
-        file = TelemetryLog(state / LOG_FILE)
+        file = TelemetryLog(state / LOG_FILE, LOG_MAX_BYTES)
         opened.callback(file.close)
         _fly(config, Drivers(key, state, memory, store, journal, incoming, links, file))
 
@@ -100,10 +101,8 @@ def _fly(config: Config, drivers: Drivers) -> None:
     memory, service = drivers.memory, config.service
     started = Now(clock.utc_ns(), clock.mono_ns())
     downlink = Downlink(service.apid, clock, telemetry, drivers.links.send)
-    boots = int(memory.get(_BOOTS) or 0) + 1
-    memory.put(_BOOTS, boots)
     telemetry.set("budget_bytes", config.memory.budget_bytes)
-    telemetry.event("service_started", boots=boots, version=__version__)
+    telemetry.event("service_started", boots=_count_boot(memory, telemetry), version=__version__)
     settings = Settings(config, memory, downlink, telemetry)
 
     def do(command: Command, groups: list[Arguments], request: Request, now: Now) -> None:
@@ -129,6 +128,15 @@ def _fly(config: Config, drivers: Drivers) -> None:
     loop.run()
     telemetry.event("service_stopped", reason="asked to stop")
     services[-1].poll(Now(clock.utc_ns(), clock.mono_ns()))
+
+
+def _count_boot(memory: SqliteFlightMemory, telemetry: Telemetry) -> int:
+    boots = int(memory.get(_BOOTS) or 0) + 1
+    try:
+        memory.put(_BOOTS, boots)
+    except StoreError as error:  # a full disk is no reason not to fly
+        telemetry.event("store_error", reason=str(error))
+    return boots
 
 
 def _services(

@@ -39,8 +39,10 @@ class SqliteFlightMemory(FlightMemory):
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if (application_id, tables) != (0, 0) and application_id != APPLICATION_ID:
             raise StoreError(f"{self._path}: not what the service remembers; use another service.state")
+        if tables:  # nothing is written where nothing must be: the disk may be full
+            return
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value NOT NULL)")
+        self._db.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, value NOT NULL)")
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute("COMMIT")
 

@@ -19,18 +19,22 @@ _LINE_END = b"\n"
 
 
 class TelemetryLog:
-    """Appends records to one file."""
+    """Appends records to one file, and to a new one when it is full: the last full one stays."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the log.
+    def __init__(self, path: Path, max_bytes: int | None = None) -> None:
+        """Open or make the log; a file of more than ``max_bytes`` is put aside as PATH.1.
 
         Raises:
             StoreError: it cannot be opened or written.
         """
         self._path = path
+        self._max_bytes = max_bytes
+        self._open()
+
+    def _open(self) -> None:
         try:
-            path.touch()
-            self._file: BinaryIO = path.open("r+b", buffering=0)
+            self._path.touch()
+            self._file: BinaryIO = self._path.open("r+b", buffering=0)
             self._file.truncate(_whole_lines_bytes(self._file))
         except OSError as error:
             raise self._failure(error) from error
@@ -45,6 +49,9 @@ class TelemetryLog:
         unwritten = memoryview("".join(f"{line}\n" for line in lines).encode("ascii"))
         try:
             end = self._file.seek(0, os.SEEK_END)
+            if self._max_bytes is not None and 0 < end > self._max_bytes - len(unwritten):
+                self._put_aside()
+                end = 0
         except OSError as error:
             raise self._failure(error) from error
         try:
@@ -53,6 +60,13 @@ class TelemetryLog:
         except OSError as error:
             self._file.truncate(end)
             raise self._failure(error) from error
+
+    def _put_aside(self) -> None:
+        """What is full is PATH.1, which it replaces; the log goes on empty."""
+        os.fsync(self._file.fileno())
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        self._file.close()
+        self._open()
 
     def close(self) -> None:
         """What was appended is on the disk.

@@ -107,3 +107,24 @@ def test_a_killed_writer_loses_no_record_that_it_had_appended(tmp_path: Path) ->
     assert numbers[-1] == "after"
     assert numbers[:-1] == list(range(len(numbers) - 1))
     assert len(numbers) - 1 >= told - 1
+
+
+@given(
+    sizes=st.lists(st.integers(0, 300), min_size=1, max_size=60), max_bytes=st.sampled_from([100, 1000, 4000])
+)
+@settings(max_examples=40, deadline=None)
+def test_a_log_that_is_full_is_put_aside_and_the_last_records_are_all_there(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], max_bytes: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "telemetry.jsonl"
+    log = TelemetryLog(path, max_bytes)
+    for number, size in enumerate(sizes):
+        log.append([{"n": number, "text": "x" * size}])
+    log.close()
+    aside = path.with_name("telemetry.jsonl.1")
+    files = [aside, path] if aside.exists() else [path]
+    numbers = [record["n"] for file in files for record in lines_of(file)]  # type: ignore[index]
+    assert numbers == list(range(len(sizes)))[-len(numbers) :]
+    assert all(file.stat().st_size <= max(max_bytes, 400) for file in files)
+    assert numbers[-1] == len(sizes) - 1
+    assert aside.exists() or path.stat().st_size <= max_bytes or len(sizes) == 1

@@ -1,0 +1,172 @@
+"""What flight.uplink does when something is wrong with the board, not with the command."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from payload.core.guard import CommandGuard, seal
+from payload.core.packets import Failure, unpack_telemetry
+from payload.core.reports import report_named
+from payload.core.telemetry import Telemetry
+from payload.drivers.flight_memory import SqliteFlightMemory
+from payload.errors import StoreError
+from payload.flight.calls import Call, Execute, Quiet
+from payload.flight.uplink import Uplink
+from payload.ports import Arrival
+from tests.on_board import DictMemory, Sent, ToldClock
+
+APID, KEY = 100, bytes(range(32))
+
+
+class Full(DictMemory):
+    """A memory whose disk is full when the test says so."""
+
+    is_full = False
+
+    def put(self, name: str, value: int | float | str) -> None:
+        if self.is_full:
+            raise StoreError("disk full")
+        super().put(name, value)
+
+
+class Pinged(Quiet):
+    """Counts the pings."""
+
+    pings = 0
+
+    @property
+    def commands(self) -> Mapping[str, Execute]:
+        return {"are_you_alive": self._ping}
+
+    def _ping(self, _call: Call) -> bool:
+        self.pings += 1
+        return True
+
+
+class Board:
+    def __init__(self) -> None:
+        self.clock, self.memory, self.telemetry, self.service = ToldClock(), Full(), Telemetry(), Pinged()
+        self.sent = Sent(APID, self.clock, self.telemetry)
+        self.boot()
+
+    def boot(self) -> None:
+        last = int(self.memory.get("replay_counter") or 0)
+        guard = CommandGuard(KEY, last)
+        self.uplink = Uplink(APID, guard, self.memory, [self.service], self.sent.downlink, self.telemetry)
+
+    def takes(self, *packets: bytes, is_end: bool = False, after_s: float = 0.0) -> None:
+        self.uplink.receive([Arrival(1, b"".join(packets), is_end)], self.clock.passes(after_s))
+
+
+def ping(counter: int) -> bytes:
+    return seal(KEY, counter, APID, 17, 1, counter & 0x3FFF, b"")
+
+
+def test_a_command_whose_counter_cannot_be_remembered_is_not_done_and_may_be_sent_again() -> None:
+    board = Board()
+    board.memory.is_full = True
+    board.takes(ping(1))
+    assert board.service.pings == 0
+    assert board.sent.names() == ["command_not_accepted"]
+    values = report_named("command_not_accepted").unpack(unpack_telemetry(board.sent.packets[0]).content)
+    assert values["failure_code"] == Failure.STORE_FAILED
+    board.memory.is_full = False
+    board.takes(ping(1))
+    assert board.service.pings == 1
+
+
+def test_the_counter_holds_over_a_restart() -> None:
+    board = Board()
+    board.takes(ping(5))
+    board.boot()
+    board.takes(ping(5), ping(4), ping(6))
+    assert board.service.pings == 2
+    assert board.telemetry.counts["command_rejected"] == 2
+
+
+def test_half_a_packet_is_given_up_after_a_while_and_what_lies_behind_it_is_taken() -> None:
+    board = Board()
+    longer = bytearray(ping(1))
+    longer[4:6] = (1500).to_bytes(2, "big")
+    board.takes(bytes(longer), ping(2))
+    assert board.service.pings == 0  # it might all belong to the first
+    board.uplink.receive([], board.clock.passes(1.5))
+    assert board.service.pings == 1
+    assert board.telemetry.values["discarded_bytes"] == len(longer)
+
+
+def test_a_command_that_nobody_does_is_not_started() -> None:
+    board = Board()
+    board.takes(seal(KEY, 1, APID, 11, 17, 1, b""))
+    assert board.sent.names() == ["command_accepted", "command_not_started"]
+
+
+def test_only_the_reports_that_are_wanted_are_made_but_every_failure() -> None:
+    board = Board()
+    board.takes(seal(KEY, 1, APID, 17, 1, 1, b"", acknowledge=0b0001))
+    board.takes(seal(KEY, 2, APID, 17, 1, 1, b"", acknowledge=0))
+    board.takes(seal(KEY, 3, APID, 11, 17, 1, b"", acknowledge=0))
+    assert board.sent.names() == ["command_completed", "command_not_started"]
+
+
+_COUNTER = """
+import sys
+from pathlib import Path
+from payload.drivers.flight_memory import SqliteFlightMemory
+memory = SqliteFlightMemory(Path(sys.argv[1]))
+number = int(memory.get("n") or 0)
+while True:
+    number += 1
+    memory.put_all({"n": number, f"of/{number % 7}": number, "large": (1 << 63) + number})
+    print(number, flush=True)
+"""
+
+
+def test_what_was_put_is_there_after_kill_9_all_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "flight.sqlite"
+    told = 0
+    for _ in range(5):
+        command = [sys.executable, "-c", _COUNTER, str(path)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        for _ in range(15):
+            told = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        memory = SqliteFlightMemory(path)
+        number = int(memory.get("n") or 0)
+        assert number >= told
+        assert memory.get(f"of/{number % 7}") == number
+        assert memory.get("large") == (1 << 63) + number
+        assert len(memory.names("of/")) == 7
+        memory.close()
+
+
+def test_a_full_disk_changes_nothing_in_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "flight.sqlite"
+    memory = SqliteFlightMemory(path)
+    memory.put("kept", 1)
+    log = path.with_name(f"{path.name}-wal")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size, limits[1]))
+        with pytest.raises(StoreError):
+            memory.put_all({"kept": 2, "large": "x" * 100_000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert (memory.get("kept"), memory.get("large")) == (1, None)
+    memory.put("kept", 3)
+    memory.close()
+    again = SqliteFlightMemory(path)
+    assert again.get("kept") == 3
+    again.close()
