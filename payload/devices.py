@@ -138,5 +138,9 @@ def _fits(artifact: Artifact, size: str) -> bool:
 
 
 def _permitted(kind: EngineKind, config: Config, model: Model) -> Disagreement:
-    artifact = model.artifact_for(config.engine.target(kind))
-    return _SAME if artifact is None or artifact.disagreement is None else artifact.disagreement
+    """Each artifact may differ from float32 by so much; two of them from each other by the sum."""
+    found = model.artifact_for(config.engine.target(kind))
+    if found is None or found is model.artifact:
+        return _SAME
+    sides = [side.disagreement or _SAME for side in (found, model.artifact)]
+    return Disagreement(sum(side.class_ratio for side in sides), sum(side.reflectance_dn for side in sides))

@@ -62,7 +62,7 @@ class Artifact:
 
     ``host_fixed_bytes``: resident memory once loaded; ``host_bytes_per_window_px``: that of
     each window in flight, per 10 m pixel; both measured when the artifact was made.
-    ``disagreement``: how far its answers may lie from the reference's; None permits none.
+    ``disagreement``: how far its answers may lie from float32's; None permits none.
     """
 
     target: Target

@@ -1,0 +1,174 @@
+"""How far each target's answers lie from the float32 network's, on patches it never trained on.
+
+    python -m tools.parity models/scene_s2_v1 models/surface_s2_v1
+
+Per target: share of pixels with the same class, or mean error of surface reflectance in dn
+(0.0001) over all bands and of each; and the layer whose results are off most. cpu is the INT8
+that flies; myriad is the float16 artifact with its arithmetic SIMULATED on this processor, a
+device will be off further. Exit code 1 if a target is beyond what its manifest permits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from payload.core.probe import Disagreement, class_disagreement, reflectance_errors_dn
+from payload.drivers.network import GEOMETRY, GRID_OF_INPUT
+from payload.types import F32, SURFACE_BANDS_OF_GRID, Grid, Task
+from tools import material
+from tools.halves import simulate_halves
+
+Feed = Mapping[str, NDArray[np.float32]]
+
+WINDOW_MULTIPLE_PX = 48
+_PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
+_LAYERS = ("Convolution", "ConvolutionBackpropData", "Relu", "Sigmoid", "DepthToSpace")
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What was found for one target."""
+
+    target: str
+    found: Disagreement
+    per_band_dn: tuple[float, ...]
+    worst_layer: str
+    worst_layer_ratio: float
+
+
+def feeds_of(patches: Iterable[material.Patch], count: int) -> list[Feed]:
+    """Codes of patches as float32 inputs, geometry unknown."""
+    found: list[Feed] = []
+    for patch in list(patches)[:count]:
+        codes = material.window_codes(patch.grids, WINDOW_MULTIPLE_PX, WINDOW_MULTIPLE_PX)
+        feed = {name: codes[grid][None].astype(np.float32) for name, grid in GRID_OF_INPUT.items()}
+        found.append({**feed, GEOMETRY: np.zeros((1, 4, 1, 1), np.float32)})
+    return found
+
+
+def _reader(model: ov.Model) -> Callable[[Feed], list[NDArray[np.float32]]]:
+    """Runs ``model`` on windows of any size; every output as float32."""
+    core = ov.Core()
+    ports = {port.get_any_name(): port.get_element_type().to_dtype() for port in model.inputs}
+    compiled: dict[tuple[int, ...], ov.CompiledModel] = {}
+
+    def read(feed: Feed) -> list[NDArray[np.float32]]:
+        shape = feed["b10"].shape
+        if shape not in compiled:
+            sized = model.clone()
+            sized.reshape({name: list(feed[name].shape) for name in ports})
+            compiled[shape] = core.compile_model(sized, "CPU", _PRECISION)
+        answer = compiled[shape]({name: feed[name].astype(kind) for name, kind in ports.items()})
+        return [np.asarray(value, np.float32) for value in answer.values()]
+
+    return read
+
+
+def _layers(model: ov.Model) -> list[str]:
+    """Names of the operators whose results are compared."""
+    return [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
+
+
+def _worst_layer(float32: ov.Model, other: ov.Model, feed: Feed) -> tuple[str, float]:
+    """The layer that both have whose results are off most: RMS of the error over RMS of the values."""
+    names = [name for name in _layers(float32) if name in set(_layers(other))]
+    found = {}
+    answers = []
+    for model in (float32, other):
+        whole = model.clone()
+        by_name = {op.get_friendly_name(): op for op in whole.get_ordered_ops()}
+        outputs = [by_name[name].output(0) for name in names]
+        results = [ov.opset13.result(output) for output in outputs]
+        answers.append(_reader(ov.Model(results, whole.get_parameters()))(feed))
+    for name, expected, answered in zip(names, *answers, strict=True):
+        if expected.shape == answered.shape:
+            error = float(np.sqrt(np.mean((expected - answered) ** 2)))
+            found[name] = error / (float(np.sqrt(np.mean(expected**2))) or 1.0)
+    return max(found.items(), key=lambda item: item[1], default=("of the same name: none", 0.0))
+
+
+def measure(task: Task, target: str, float32: ov.Model, other: ov.Model, feeds: Sequence[Feed]) -> Parity:
+    """Compare ``other`` with ``float32`` over ``feeds``."""
+    expect, answer = _reader(float32), _reader(other)
+    classes, errors = [], []
+    for feed in feeds:
+        (expected,), (answered,) = expect(feed), answer(feed)
+        if task is Task.SCENE:
+            classes.append(class_disagreement(expected[0], answered[0]))
+        else:
+            shape = 4, -1, *expected.shape[2:]
+            errors.append(reflectance_errors_dn(expected[0].reshape(shape), answered[0].reshape(shape)))
+    per_band: F32 = np.mean(errors, axis=0) if errors else np.zeros(0, np.float32)
+    found = Disagreement(
+        float(np.mean(classes)) if classes else 0.0, float(per_band.mean()) if errors else 0.0
+    )
+    return Parity(target, found, tuple(map(float, per_band)), *_worst_layer(float32, other, feeds[0]))
+
+
+def parities(folder: Path, feeds: Sequence[Feed]) -> list[tuple[Parity, Disagreement | None]]:
+    """Every artifact of a model folder against its fp32.onnx, with what the manifest permits."""
+    content = json.loads((folder / "manifest.json").read_text())
+    task = Task(content["task"])
+    core = ov.Core()
+    float32 = core.read_model(folder / "fp32.onnx")
+    found = []
+    for artifact in content["artifacts"]:
+        xml = next((file["path"] for file in artifact["files"] if file["path"].endswith(".xml")), None)
+        if xml is None:
+            continue
+        model, label = core.read_model(folder / xml), f"{artifact['target']} {artifact['precision']}"
+        if artifact["target"] == "myriad":
+            model, label = simulate_halves(model), f"{label} SIMULATED"
+        permitted = artifact.get("disagreement")
+        limit = Disagreement(**permitted) if permitted else None
+        found.append((measure(task, label, float32, model, feeds), limit))
+    return found
+
+
+def _print(folder: Path, parity: Parity, limit: Disagreement | None) -> None:
+    bound = (
+        f"permitted {limit.class_ratio:.2%}, {limit.reflectance_dn:g} dn" if limit else "nothing permitted"
+    )
+    print(f"{folder.name}  {parity.target}  ({bound})")
+    if parity.per_band_dn:
+        bands = [band.value for grid in Grid for band in SURFACE_BANDS_OF_GRID[grid]]
+        each = ", ".join(f"{band} {dn:.0f}" for band, dn in zip(bands, parity.per_band_dn, strict=True))
+        print(f"  reflectance off by {parity.found.reflectance_dn:.1f} dn on average over the bands; {each}")
+    else:
+        print(f"  same class in {1 - parity.found.class_ratio:.3%} of the pixels")
+    print(f"  worst layer {parity.worst_layer}: {parity.worst_layer_ratio:.2%} of its values' RMS")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.parity",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="(%(default)s)")
+    parser.add_argument("--part", default="val", help="which part of l1c (%(default)s)")
+    parser.add_argument("--patches", type=int, default=16, help="at most so many (%(default)s)")
+    asked = parser.parse_args()
+    feeds = feeds_of(material.all_patches(asked.shared, asked.part), asked.patches)
+    is_within = True
+    for folder in asked.models:
+        for parity, limit in parities(folder, feeds):
+            _print(folder, parity, limit)
+            is_within &= limit is None or parity.found.is_within(limit)
+    if not is_within:
+        sys.stderr.write("parity: a target is beyond what its manifest permits\n")
+    return 0 if is_within else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
