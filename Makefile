@@ -52,6 +52,9 @@ fuzz: $(VENV)/.has-test ## ten million damaged, forged and replayed packets agai
 bench: $(VENV)/.has-bench ## the speed table, against DTACSNet's networks; writes build/bench.json
 	$(BIN)/python -m tools.bench
 
+retrain: $(VENV)/.has-train ## new weights from samples to the running payload, over a slow broken link; build/retrain
+	$(BIN)/python -m tools.retrain
+
 interfaces: $(VENV)/.has-ground ## write docs/interfaces.md from the telemetry tables
 	$(BIN)/python -m tools.interfaces
 
@@ -63,6 +66,11 @@ EXTRAS_test     := ground,test
 EXTRAS_check    := ground,test,check
 EXTRAS_bench    := ground,bench
 EXTRAS_downlink := downlink
+EXTRAS_ground := ground
+EXTRAS_test   := ground,test
+EXTRAS_check  := ground,test,check
+EXTRAS_train  := ground,train
+EXTRAS_bench  := ground,bench
 
 # One stamp per set of extras, so that a second make is instant.
 $(VENV)/.has-%: pyproject.toml tools/bootstrap.sh

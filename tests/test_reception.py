@@ -146,7 +146,7 @@ def test_two_passes_over_a_lossy_link_carry_the_file(tmp_path: Path) -> None:
 
         def listen() -> None:
             taking = Reception(tmp_path, LIMIT, telemetry)
-            found.extend(receive_link(taking, ("127.0.0.1", port), 3.0, telemetry))
+            found.extend(receive_link(taking, ("127.0.0.1", port), 5.0, telemetry))
 
         flight = threading.Thread(target=listen)
         flight.start()

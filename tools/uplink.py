@@ -23,7 +23,7 @@ from payload.errors import InstallError
 
 LIMIT_BYTES = 1 << 32
 ANSWER_S = 2.0
-ROUNDS = 3
+ROUNDS = 20
 """Questions at the end of a pass: what was lost in it is sent again while there is time."""
 
 

@@ -1,22 +1,23 @@
 """Other weights into an INT8 network whose scales stay: what a delta after retraining can be small for.
 
 An OpenVINO IR keeps INT8 weights as constants, multiplied by one scale for each output channel.
-Retrained weights are rounded to the same scales, seven bits as before (`seven_bits`), and written
+Retrained weights are rounded to the same scales, with seven bits as before, and written
 over the old ones; topology, ranges of activations and everything else keep every byte.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS = 63
-"""As `seven_bits.STEPS`; that module needs torch, this one does not."""
+STEPS = 64
+"""The largest INT8 weight that NNCF writes with its overflow fix: two products of it and a code,
+added, still fit 16 bits (2 x 64 x 255 = 32,640)."""
 
 _TYPES = {"i8": np.dtype(np.int8), "f32": np.dtype("<f4"), "f16": np.dtype("<f2")}
 
@@ -50,6 +51,70 @@ def constants(topology: bytes) -> Iterator[Constant]:
             )
 
 
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """A convolution of an IR: which module of the network it was, and its constants."""
+
+    module: str
+    weight: Constant
+    scale: Constant
+    bias: Constant | None
+
+    def floats(self, weights: bytes) -> NDArray[np.float32]:
+        """Its weights as they fly, in float32: (out, in, row, col), or (in, out, ...) transposed."""
+        values = self.weight.values(weights).astype(np.float32)
+        return values * self.scale.values(weights).astype(np.float32)
+
+
+def quantized_layers(topology: bytes) -> list[QuantizedLayer]:
+    """Every convolution with INT8 weights, in the order of the graph.
+
+    NNCF writes weight (INT8), a conversion, and a multiplication by the scale. The convolution
+    reads that; its name, or that of what reads it, begins with /module/. The bias is added in a
+    layer named /module/Conv or /module/ConvTranspose.
+    """
+    root = ElementTree.fromstring(topology)
+    layers = {layer.get("id"): layer for layer in root.iterfind("./layers/layer")}
+    sources: dict[str | None, list[str | None]] = {}
+    for edge in root.iterfind("./edges/edge"):
+        sources.setdefault(edge.get("to-layer"), []).append(edge.get("from-layer"))
+    held = {constant.name: constant for constant in constants(topology)}
+
+    def constant_of(number: str | None) -> Constant | None:
+        layer = layers[number]
+        if layer.get("type") == "Convert":
+            layer = layers[sources[number][0]]
+        return held.get(layer.get("name", "")) if layer.get("type") == "Const" else None
+
+    found = []
+    for number, layer in layers.items():
+        if layer.get("type") != "Multiply":
+            continue
+        inputs = [constant_of(source) for source in sources[number]]
+        weight = next((one for one in inputs if one and one.kind == "i8"), None)
+        scale = next((one for one in inputs if one and one.kind == "f32"), None)
+        if weight and scale:
+            reader: str | None = number
+            while reader == number or not layers[reader].get("name", "").startswith("/"):
+                reader = next(target for target, given in sources.items() if reader in given)
+            module = layers[reader].get("name", "").split("/")[1]
+            found.append(QuantizedLayer(module, weight, scale, _bias(module, layers, sources, constant_of)))
+    return found
+
+
+def _bias(
+    module: str,
+    layers: Mapping[str | None, ElementTree.Element],
+    sources: Mapping[str | None, list[str | None]],
+    constant_of: Callable[[str | None], Constant | None],
+) -> Constant | None:
+    for number, layer in layers.items():
+        name = layer.get("name", "")
+        if layer.get("type") == "Add" and name.startswith(f"/{module}/Conv"):
+            return next((one for source in sources[number] if (one := constant_of(source))), None)
+    return None
+
+
 def int8_weights(topology: bytes) -> list[Constant]:
     """The quantized weights of an IR, in the order of its layers."""
     return [constant for constant in constants(topology) if constant.kind == "i8"]
@@ -66,5 +131,5 @@ def replaced(weights: bytes, others: Mapping[Constant, NDArray[Any]]) -> bytes:
 
 
 def rounded(values: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Float weights in steps of their frozen scales, at most 63 either way."""
+    """Float weights in steps of their frozen scales, at most 64 either way."""
     return np.clip(np.rint(values / scales), -STEPS, STEPS).astype(np.int8)

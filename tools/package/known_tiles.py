@@ -16,14 +16,14 @@ from payload.drivers.network import Network
 from payload.drivers.strips import open_strip
 from payload.types import Grid, Precision, Task, Tile, TileGrid
 
-GRID = TileGrid(96, 96, 0)
-TILES = 3
-STEP_OF_TASK = {Task.SCENE: 6, Task.SURFACE: 2}
+GRID = TileGrid(48, 48, 0)
+TILES = 4
+STEP_OF_TASK = {Task.SCENE: 4, Task.SURFACE: 1}
 BLOCK_ROWS_PX = 48
 
 
 def strip_tiles(strip: Path) -> Iterator[Tile]:
-    """Every whole tile of 96 x 96 px without halo."""
+    """Every whole tile of 48 x 48 px without halo."""
     with tempfile.TemporaryDirectory() as scratch:
         source = open_strip(strip, Path(scratch))
         scheduler = Scheduler(source.info, GRID, 1, BLOCK_ROWS_PX, NumpyArithmetic())
@@ -41,7 +41,7 @@ def choose_tiles(strip: Path, count: int = TILES) -> list[Tile]:
     """``count`` tiles of ``strip`` from its darkest to its brightest, evenly spread."""
     tiles = sorted(strip_tiles(strip), key=lambda tile: float(tile.codes[Grid.R10M].mean()))
     if len(tiles) < count:
-        raise ValueError(f"{strip}: {len(tiles)} whole tiles of 96 x 96 px, {count} are needed")
+        raise ValueError(f"{strip}: {len(tiles)} whole tiles of 48 x 48 px, {count} are needed")
     places = np.linspace(0, len(tiles) - 1, count).round().astype(int)
     return [tiles[place] for place in places]
 
