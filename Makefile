@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 BOOTSTRAP = PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check campaign hil fuzz bench interfaces pass downlink clean
+.PHONY: help run test check campaign hil fuzz bench retrain interfaces pass downlink clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -64,13 +64,9 @@ clean: ## remove the environment and all that was built
 EXTRAS_ground   := ground
 EXTRAS_test     := ground,test
 EXTRAS_check    := ground,test,check
+EXTRAS_train    := ground,train
 EXTRAS_bench    := ground,bench
 EXTRAS_downlink := downlink
-EXTRAS_ground := ground
-EXTRAS_test   := ground,test
-EXTRAS_check  := ground,test,check
-EXTRAS_train  := ground,train
-EXTRAS_bench  := ground,bench
 
 # One stamp per set of extras, so that a second make is instant.
 $(VENV)/.has-%: pyproject.toml tools/bootstrap.sh
