@@ -53,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_contact(commands)
     _add_queue(commands)
+    summary = "which engines the board has, what they answer to a known tile, or why not and what to do"
+    _add_config(_command(commands, "devices", summary))
     _add_fly(commands)
     _add_dictionary(commands)
     _add_install(commands)

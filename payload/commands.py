@@ -27,7 +27,7 @@ from payload.core.engine_chain import EngineChain
 from payload.core.making import ProductMaker
 from payload.core.pictures import compose, picture_pitch_px
 from payload.core.tiling import Tiling
-from payload.devices import build_chain
+from payload.devices import build_chain, look_at_devices
 from payload.drivers.board import LinuxBoard, SystemClock
 from payload.drivers.link import FolderLink
 from payload.drivers.picture import write_png
@@ -319,4 +319,18 @@ def _write_json(path: Path, document: Mapping[str, object]) -> None:
         raise StoreError(f"{path}: cannot write the report: {error.strerror}") from error
 
 
-COMMANDS = {"plan": plan, "run": run, "contact": contact, "queue": queue}
+def devices(arguments: argparse.Namespace) -> None:
+    """`payload devices`: every engine of the board, started and asked."""
+    config = load_board(arguments.config, None)
+    models, tiles = load_models(config)
+    found = look_at_devices(config, models, tiles)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return
+    for row in found:
+        print(f"{row['engine']} ({row['tasks']}): {row['state']}\n  {row['what']}")
+        if row["to do"]:
+            print(f"  to do: {row['to do']}")
+
+
+COMMANDS = {"devices": devices, "plan": plan, "run": run, "contact": contact, "queue": queue}

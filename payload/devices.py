@@ -12,7 +12,7 @@ from payload.config.engines import ChildConfig, EngineKind, StandInConfig
 from payload.core.engine_chain import EngineChain, Link
 from payload.core.manifest import Artifact
 from payload.core.memory import child_term_name
-from payload.core.probe import Disagreement
+from payload.core.probe import Disagreement, probe_tile
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import SystemClock
 from payload.drivers.engine_inside import InsideEngine
@@ -20,7 +20,7 @@ from payload.drivers.engine_litert import LiteRtEngine
 from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.engine_process import WORKER, ProcessEngine, WorkerSpec
 from payload.drivers.network import Network
-from payload.errors import EngineFault, EngineLostError
+from payload.errors import EngineFault, EngineLostError, EngineOutputError
 from payload.ports import Device, Engine
 from payload.types import MemoryPlan, Task, TileGrid
 
@@ -144,3 +144,56 @@ def _permitted(kind: EngineKind, config: Config, model: Model) -> Disagreement:
         return _SAME
     sides = [side.disagreement or _SAME for side in (found, model.artifact)]
     return Disagreement(sum(side.class_ratio for side in sides), sum(side.reflectance_dn for side in sides))
+
+
+def look_at_devices(config: Config, models: Mapping[Task, Model], tiles: TileGrid) -> list[dict[str, str]]:
+    """Every engine of the configuration, started and asked: what it is, or why it does not serve."""
+    rows = []
+    for kind in config.engine.in_use():
+        device = build_device(kind, config, models, tiles, 1)
+        tasks = ", ".join(task.value for task in config.engine.tasks_of(kind))
+        row = {"engine": kind.value, "tasks": tasks, "state": "ready", "what": "", "to do": ""}
+        try:
+            row["what"] = _asked(device, config.engine.tasks_of(kind), tiles)
+        except EngineLostError as error:
+            row |= {"state": error.fault.value, "what": str(error), "to do": REMEDIES[error.fault]}
+        except EngineOutputError as error:
+            row |= {"state": "wrong", "what": str(error), "to do": REMEDIES[EngineFault.FAILED]}
+        finally:
+            device.close()
+        rows.append(row)
+    return rows
+
+
+def _asked(device: Device, tasks: tuple[Task, ...], tiles: TileGrid) -> str:
+    """The device's own name for itself, once it has answered the known tile of every task."""
+    device.start()
+    while not device.is_ready():
+        time.sleep(0.02)
+    lines = []
+    for task in tasks:
+        began_s = time.monotonic()
+        device.submit(task, probe_tile(tiles))
+        answer = device.collect(_PATIENCE_S)
+        if answer is None:
+            raise EngineLostError(f"{device.name}: no answer within {_PATIENCE_S:g} s", EngineFault.LATE)
+        lines.append(f"{answer.engine.line} in {(time.monotonic() - began_s) * 1e3:.0f} ms")
+    return "; ".join(lines)
+
+
+_PATIENCE_S = 60.0
+
+REMEDIES = {
+    EngineFault.DIED: "look at its last words; a device reset or power cycle may help",
+    EngineFault.LATE: "reset or power-cycle the device; raise start_s or deadline_s if it is only slow",
+    EngineFault.MEMORY: "raise its memory_bytes, if the plan allows",
+    EngineFault.FAILED: "reset or power-cycle the device; USB 3 and a short cable help",
+    EngineFault.BAD_NETWORK: "make its artifact again: python -m tools.export",
+    EngineFault.NO_PYTHON: "python -m tools.make_myriad_env DIR, and set its path in the configuration",
+    EngineFault.NO_RUNTIME: "install the runtime into that interpreter: python -m tools.make_myriad_env DIR",
+    EngineFault.NO_LIBUSB: "install libusb-1.0-0 (a container needs it too)",
+    EngineFault.NO_DEVICE: "plug it in or power it; a container needs /dev/bus/usb and cgroup c 189:* rmw",
+    EngineFault.NO_PERMISSION: "a udev rule for vendor 03e7, or membership of its group",
+    EngineFault.MUTEX_TAKEN: "end the other user's process and remove /tmp/mvnc.mutex, or run as that user",
+}
+"""What a person can do about each fault."""

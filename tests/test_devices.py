@@ -1,0 +1,159 @@
+"""`payload devices`, and the real Myriad plugin without a device: each absence has its own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from payload.assembly import load_models
+from payload.config import load_config
+from payload.config.engines import ChildConfig, EngineKind
+from payload.core.engine_chain import EVENT_OF_FAULT
+from payload.devices import REMEDIES, network_of, worker_spec
+from payload.drivers import engine_worker
+from payload.drivers.engine_process import ProcessEngine
+from payload.errors import EngineFault, EngineLostError
+from payload.types import Task
+from tests.test_commands import payload
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FLATSAT = REPOSITORY / "firmware_configs" / "flatsat.yaml"
+MYRIAD_PYTHON = REPOSITORY / "build" / "myriad" / "bin" / "python"
+
+needs_old_runtime = pytest.mark.skipif(
+    not MYRIAD_PYTHON.exists(), reason="python -m tools.make_myriad_env build/myriad first"
+)
+
+
+def bus_with_a_myriad(folder: Path) -> str:
+    """A look-alike of /sys/bus/usb/devices, so that the plugin itself is asked."""
+    place = folder / "usb" / "1-1"
+    place.mkdir(parents=True)
+    for name, text in (("idVendor", "03e7\n"), ("busnum", "1\n"), ("devnum", "99\n")):
+        (place / name).write_text(text)
+    return str(place.parent)
+
+
+def complaint(python: Path, options: dict[str, object]) -> EngineLostError:
+    """What the worker says with those options of the flatsat's Myriad."""
+    config = load_config(FLATSAT)
+    child = ChildConfig(str(python), 200 << 20, 30.0, 10.0)
+    config = replace(config, engine=replace(config.engine, myriad=child))
+    models, tiles = load_models(config)
+    window_px = tiles.window_rows_px, tiles.window_columns_px
+    network = network_of(EngineKind.MYRIAD, config, models[Task.SCENE], window_px)
+    spec = replace(worker_spec(EngineKind.MYRIAD, config), options=options)
+    engine = ProcessEngine(spec, [network], tiles, 1)
+    try:
+        with pytest.raises(EngineLostError) as caught:
+            start_and_wait(engine)
+        return caught.value
+    finally:
+        engine.close()
+
+
+def start_and_wait(engine: ProcessEngine) -> None:
+    engine.start()
+    engine.wait_ready()
+
+
+def test_every_fault_says_what_to_do() -> None:
+    assert set(REMEDIES) == set(EngineFault)
+    assert set(EVENT_OF_FAULT.values()) == {f"engine_{fault.value}" for fault in EVENT_OF_FAULT}
+
+
+def test_devices_says_what_is_there_and_what_to_do_about_the_rest(tmp_path: Path) -> None:
+    text = FLATSAT.read_text().replace("../build/myriad/bin/python", "/nowhere/python")
+    path = tmp_path / "flatsat.yaml"
+    path.write_text(text.replace(": ../", f": {REPOSITORY}/").replace(f"{REPOSITORY}/build", str(tmp_path)))
+    done = payload("devices", "--config", path, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["engine"]: row for row in json.loads(done.stdout)}
+    assert rows["openvino"]["state"] == "ready"
+    assert re.search(r"cpu CPU openvino \S+ int8 scene_s2_v1@\w+ in \d+ ms", rows["openvino"]["what"])
+    assert rows["myriad"]["state"] in ("no_python", "bad_network")
+    assert rows["myriad"]["to do"]
+    shown = payload("devices", "--config", path)
+    assert "to do: " in shown.stdout
+
+
+def test_a_bus_without_a_myriad_a_foreign_mutex_and_a_node_without_permission(tmp_path: Path) -> None:
+    if not engine_worker._has_library("libusb-1.0.so.0"):
+        pytest.skip("libusb is missing here, which is told first")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(engine_worker.FaultError, match="no Myriad X") as caught:
+        engine_worker.look_for_myriad(str(tmp_path / "empty"), str(tmp_path / "none"))
+    assert caught.value.fault == "no_device"
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    with pytest.raises(engine_worker.FaultError, match="belongs to user") as caught:
+        engine_worker.look_for_myriad(str(tmp_path / "empty"), str(locked))  # cannot be opened to write
+    assert caught.value.fault == "mutex_taken"
+    bus = bus_with_a_myriad(tmp_path)
+    engine_worker.look_for_myriad(bus, str(tmp_path / "none"))
+    assert engine_worker.myriad_nodes(bus) == ["/dev/bus/usb/001/099"]
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ("Cannot load library 'libmyriadPlugin.so': libusb-1.0.so.0: cannot open shared object", "no_libusb"),
+        ('Device with "MYRIAD" name is not registered in the OpenVINO Runtime', "no_runtime"),
+        ("Can not init Myriad device: NC_ERROR", "no_device"),
+        ('Failed to compile layer "x": unsupported layer type "FakeQuantize"', "bad_network"),
+    ],
+)
+def test_what_the_plugin_complains_of_has_a_name(said: str, fault: str) -> None:
+    assert engine_worker.myriad_fault(said)[0] == fault
+
+
+@needs_old_runtime
+def test_the_real_plugin_without_a_device_gives_up_by_itself(tmp_path: Path) -> None:
+    error = complaint(MYRIAD_PYTHON, {"usb_devices": bus_with_a_myriad(tmp_path)})
+    assert error.fault is EngineFault.NO_DEVICE
+    assert "NC_ERROR" in str(error)
+
+
+@needs_old_runtime
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can play another user")
+def test_the_real_plugin_whose_mutex_is_another_users_is_named_even_where_it_ends_the_process(
+    tmp_path: Path,
+) -> None:
+    mutex = Path(engine_worker.MYRIAD_MUTEX)
+    if mutex.exists():
+        pytest.skip(f"{mutex} is in use")
+    program = (
+        "import os, sys; os.setgid(65534); os.setuid(65534); "
+        "from openvino.inference_engine import IECore; "
+        "core = IECore(); core.import_network(sys.argv[1], 'MYRIAD')"
+    )
+    (blob,) = (REPOSITORY / "models" / "scene_s2_v1").glob("*.blob")
+    readable = tmp_path / "network.blob"
+    readable.write_bytes(blob.read_bytes())
+    mutex.touch(0o640)
+    try:
+        done = subprocess.run(
+            [MYRIAD_PYTHON, "-c", program, readable], capture_output=True, text=True, check=False
+        )
+    finally:
+        mutex.unlink()
+    if "Permission denied" in done.stderr or "ModuleNotFound" in done.stderr:
+        pytest.skip("the environment lies where another user may not read it")
+    assert done.returncode == 1
+    assert "mutex initialization failed" in done.stdout + done.stderr
+
+
+def test_the_wrong_python_is_told_from_a_missing_runtime(tmp_path: Path) -> None:
+    error = complaint(Path("/nowhere/python"), {})
+    assert error.fault is EngineFault.NO_PYTHON
+    if not engine_worker._has_library("libusb-1.0.so.0"):
+        pytest.skip("libusb is missing here, which is told before the runtime")
+    here = complaint(Path(sys.executable), {"usb_devices": bus_with_a_myriad(tmp_path)})
+    assert here.fault is EngineFault.NO_RUNTIME
