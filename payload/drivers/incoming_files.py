@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from payload.errors import StoreError
 
 _CHUNK_BYTES = 1 << 18
 _PART_SUFFIX = ".part"
+_NAME_MAX_CHARS = 240
 
 Key = tuple[int, int]
 
@@ -35,8 +37,12 @@ class FolderOfFiles:
             folder.mkdir(parents=True, exist_ok=True)
 
     def path_of(self, name: str) -> Path:
-        """Where the whole file ``name`` lies; escaped so that no name leaves the folder."""
+        """Where the whole file ``name`` lies; escaped so that no name leaves the folder, and one that
+        would be too long for the disk has a hash at its end instead."""
         escaped = quote(name, safe="") or "%"
+        if len(escaped) > _NAME_MAX_CHARS:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+            escaped = f"{escaped[: _NAME_MAX_CHARS - 33]}~{digest}"
         return self._folder / (
             (escaped if escaped.strip(".") else escaped.replace(".", "%2E")) + self._suffix
         )
