@@ -38,7 +38,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 medianprops={"color": "black"},
             )
     axes.axhline(100, color="black", linewidth=1)
-    axes.text(-0.45, 100.6, "bound: clairvoyant LP (lumpy: MILP)", fontsize=8)
+    axes.text(0.45, 101, "bound: clairvoyant LP (lumpy: MILP)", fontsize=8)
     for _, label, colour in _WAYS:
         axes.plot([], [], color=colour, linewidth=6, label=label)
     seeds = 1 + max(row.seed for row in rows)
@@ -48,7 +48,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.set_title(
         f"Downlink order, {seeds} simulated instances each; whiskers: least and greatest", fontsize=10
     )
-    axes.legend(fontsize=8, loc="lower left")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=len(_WAYS))
     axes.grid(axis="y", alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)

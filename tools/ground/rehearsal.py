@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     out: Path = parsed.out.absolute()
     state = out / "state"
+    if (state / "queue.sqlite").exists() and queued(state) == 0:
+        for folder in (state, out / "ground"):  # that rehearsal is over
+            shutil.rmtree(folder, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
     flight, ground = write_configs(parsed.config, out, parsed.loss)
     if not (state / "queue.sqlite").exists():

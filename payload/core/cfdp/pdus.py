@@ -51,6 +51,8 @@ SEGMENT_OVERHEAD_BYTES = 4 + 2 + 4 + 2 + 4 + 2
 """Of a file data PDU as we send it: header, ids, sequence number, offset, CRC-16."""
 
 _CRC_START = 0xFFFF
+_FIXED_BYTES = 4
+_HAS_CRC = 0x02  # in the first byte
 
 
 class PduError(ValueError):
@@ -144,6 +146,10 @@ def decode(raw: bytes) -> Pdu:
     Raises:
         PduError: it is none, or one that this program does not speak.
     """
+    if len(raw) < _FIXED_BYTES or not raw[0] & _HAS_CRC:
+        raise PduError("no CRC")
+    if binascii.crc_hqx(raw, _CRC_START):
+        raise PduError("CRC wrong")
     try:
         header = PduHeader.unpack(raw)
         _check_frame(header, raw)
@@ -171,10 +177,6 @@ def decode(raw: bytes) -> Pdu:
 def _check_frame(header: PduHeader, raw: bytes) -> None:
     if header.packet_len != len(raw):
         raise PduError(f"{len(raw)} bytes, the header says {header.packet_len}")
-    if header.crc_flag != CrcFlag.WITH_CRC:
-        raise PduError("no CRC")
-    if binascii.crc_hqx(raw, _CRC_START):
-        raise PduError("CRC wrong")
     if header.file_flag != LargeFileFlag.NORMAL:
         raise PduError("a large-file PDU")
 
