@@ -48,14 +48,17 @@ class CommandGuard:
             CommandError: it is not authentic, or a replay.
         """
         arguments, trailer = command.content[:-TRAILER_BYTES], command.content[-TRAILER_BYTES:]
-        covered = command.packet[: -TAG_BYTES - CRC_BYTES]
-        tag = trailer[COUNTER_BYTES:]
-        if len(trailer) < TRAILER_BYTES or not hmac.compare_digest(tag, tag_of(self._key, covered)):
+        if len(trailer) < TRAILER_BYTES or not self.is_authentic(command.packet):
             raise CommandError("the authentication tag is wrong or missing", Failure.NOT_AUTHENTIC)
         counter = int.from_bytes(trailer[:COUNTER_BYTES], "big")
         if counter <= self.last_counter:
             raise CommandError(f"counter {counter} is not above {self.last_counter}", Failure.REPLAYED)
         return arguments, counter
+
+    def is_authentic(self, packet: bytes) -> bool:
+        """Whether somebody with the key made the packet; it may be a replay."""
+        tag = packet[-TAG_BYTES - CRC_BYTES : -CRC_BYTES]
+        return hmac.compare_digest(tag, tag_of(self._key, packet[: -TAG_BYTES - CRC_BYTES]))
 
 
 def tag_of(key: bytes, covered: bytes) -> bytes:

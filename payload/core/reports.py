@@ -63,6 +63,15 @@ class Report:
         values, _ = unpack_fields(self.fields, content)
         return {name: value for name, value in values.items() if not isinstance(value, bytes)}
 
+    def size_bytes(self, content: bytes) -> int:
+        """How much of ``content`` the report's fields are.
+
+        Raises:
+            WireError: the content is no such report.
+        """
+        _, at = unpack_fields(self.fields, content)
+        return at
+
 
 def high_water_name(channel: str) -> str:
     """The field of a channel's high-water mark."""

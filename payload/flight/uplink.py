@@ -5,7 +5,7 @@ Rules:
 2. Every command that is not accepted is counted and is an event; it is answered by service 1
    as often as the event's throttle lets the event be told, so that noise cannot fill the link.
 3. Every accepted command ends in exactly one report of completion or failure.
-4. Bytes that are in no whole packet are counted, and told as an event.
+4. Bytes that are in no packet of ours are counted, and told as an event.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Uplink:
             if arrival.is_end and self._is_damaged_command(arrival):
                 self._take_command(arrival.content, now)
                 continue
-            scan, _ = self._scans.get(arrival.origin) or (PacketScan(self._ids, TC_MAX_BYTES), 0)
+            scan, _ = self._scans.get(arrival.origin) or (self._new_scan(), 0)
             before = scan.discarded_bytes
             packets = scan.feed(arrival.content)
             if arrival.is_end:
@@ -90,6 +90,13 @@ class Uplink:
     def do(self, command: Command, groups: list[Arguments], request: Request, now: Now) -> None:
         """An accepted command is done, or on its way: at once or when its time has come."""
         self._run(Call(command, groups, request, now, None, self._downlink, self._telemetry))
+
+    def _new_scan(self) -> PacketScan:
+        return PacketScan(self._ids, TC_MAX_BYTES, self._is_sound)
+
+    def _is_sound(self, packet: bytes) -> bool:
+        """Whether a packet can be what somebody sent: a command without our tag can be anything."""
+        return apid_of(packet) != self._apid or self._guard.is_authentic(packet)
 
     def _is_damaged_command(self, arrival: Arrival) -> bool:
         """A datagram that claims to be one command, and is not: worth an answer that says so."""

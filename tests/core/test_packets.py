@@ -231,3 +231,22 @@ def test_a_damaged_packet_costs_itself_alone_also_where_its_length_is_damaged(
     assert found == [*packets[:hit], *packets[hit + 1 :]]
     assert scan.discarded_bytes == len(damaged)
     assert scan.held_bytes == 0
+
+
+def test_a_cut_packet_whose_crc_fits_over_its_neighbour_by_chance_does_not_cost_the_neighbour() -> None:
+    # A command cut off in its content; its missing bytes are taken from the next one, and the
+    # last two of the first content are chosen so that the CRC-16 over both fits.
+    neighbour = seal(KEY, 2, APID, 17, 1, 2, b"")
+    whole = seal(KEY, 1, APID, 8, 1, 1, b"\x03\x0a" + b"x" * 10)
+    head, tail = whole[:21], neighbour[: len(whole) - 23]
+    chimera = next(
+        packet for chosen in range(1 << 16) if is_whole(packet := head + chosen.to_bytes(2, "big") + tail)
+    )
+    stream = chimera + neighbour[len(tail) :]
+    naive, careful = (
+        PacketScan([packet_id_of(APID, is_command=True)], TC_MAX_BYTES),
+        PacketScan([packet_id_of(APID, is_command=True)], TC_MAX_BYTES, CommandGuard(KEY, 0).is_authentic),
+    )
+    assert neighbour not in [*naive.feed(stream), *naive.give_up()]
+    assert [*careful.feed(stream), *careful.give_up()] == [chimera, neighbour]
+    assert careful.discarded_bytes == len(stream) - len(neighbour)

@@ -40,11 +40,21 @@ class Tally:
     of_kind: dict[str, int] = field(default_factory=dict)
 
 
+def is_sound(packet: bytes) -> bool:
+    """Whether a packet with the right CRC is of a known kind, and exactly as long as that."""
+    try:
+        found = unpack_telemetry(packet)
+        report = report_of(found.service, found.subtype, found.content)
+        return report is not None and report.size_bytes(found.content) == len(found.content)
+    except (WireError, ValueError):
+        return False
+
+
 class Reader:
     """Reads the packets of one APID out of one stream; a damaged one costs itself alone."""
 
     def __init__(self, apid: int) -> None:
-        self._scan = PacketScan([packet_id_of(apid, is_command=False)], TM_MAX_BYTES)
+        self._scan = PacketScan([packet_id_of(apid, is_command=False)], TM_MAX_BYTES, is_sound)
         self._next: int | None = None
         self.tally = Tally()
 
