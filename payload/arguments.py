@@ -39,6 +39,20 @@ given again: finished tiles are never done twice.
 """
 
 
+_FLY = """\
+everything it needs is in the section service of the configuration: APID, addresses for UDP and
+TCP, the inbox for strips, the command key, intervals. docs/telemetry.md says what it sends and takes.
+
+  python -m tools.command new-key build/command.key
+  payload fly --config firmware_configs/flatsat.yaml
+  python -m tools.telemetry --tcp 127.0.0.1:10026
+  python -m tools.command --config firmware_configs/flatsat.yaml are_you_alive
+  cp strips/example/* build/inbox/
+
+After SIGTERM, kill -9 or a power cut the same command goes on where it was.
+"""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command; `--help` reads like a manual page."""
     parser = argparse.ArgumentParser(
@@ -133,7 +147,13 @@ def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add_fly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     summary = "the long-running service: commands and strips in, telemetry out, until SIGTERM"
-    fly = commands.add_parser("fly", help=summary, description=summary[0].upper() + summary[1:] + ".")
+    fly = commands.add_parser(
+        "fly",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=_FLY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _add_config(fly)
 
 

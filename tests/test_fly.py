@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import sqlite3
@@ -295,6 +296,36 @@ def test_a_second_service_in_the_same_place_is_refused(shared: Flight) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
     assert "another payload" in done.stderr
+
+
+@pytest.mark.slow
+def test_kills_at_random_instants_lose_and_double_nothing(tmp_path: Path) -> None:
+    dice = random.Random(5)
+    flight = Flight(tmp_path / "killed")
+    try:
+        shutil.copytree(EXAMPLE, flight.inbox, dirs_exist_ok=True)
+        for kill in range(12):
+            time.sleep(dice.uniform(0.0, 3.0))
+            flight.kill()
+            flight.start()
+            flight.do("set_parameters", {"parameter_id": 14, "parameter_value": 100.0 + kill})
+        flight.wait_for("housekeeping_imaging", strips_waiting=0, is_imaging=0)
+        assert flight.stop() == 0
+        whole = tmp_path / "whole"
+        command = [sys.executable, "-m", "payload", "run", str(EXAMPLE / "strip.yaml")]
+        command += ["--config", str(flight.config), "--out", str(whole)]
+        subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+        assert products(flight.state / "queue.sqlite") == products(whole / "queue.sqlite")
+    finally:
+        flight.close()
+
+
+def products(queue: Path) -> list[tuple[str, bytes]]:
+    """Every product with its bytes."""
+    with sqlite3.connect(queue) as store:
+        found = store.execute("SELECT product_id, body FROM product JOIN body USING (entry_id)").fetchall()
+    store.close()
+    return sorted(found)
 
 
 @pytest.mark.slow
