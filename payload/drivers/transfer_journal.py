@@ -42,6 +42,8 @@ class SqliteTransferJournal:
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if (application_id, tables) != (0, 0) and application_id != APPLICATION_ID:
             raise StoreError(f"{self._path}: an SQLite file, but no journal of transfers; use another folder")
+        if tables:  # nothing is written where nothing must be: the disk may be full
+            return
         self._db.execute("BEGIN IMMEDIATE")
         key = "source INTEGER NOT NULL, sequence INTEGER NOT NULL"
         for table in (
@@ -49,8 +51,8 @@ class SqliteTransferJournal:
             f"closed (number INTEGER PRIMARY KEY, {key}, condition INTEGER NOT NULL)",
             "counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
         ):
-            self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-        self._db.execute("INSERT OR IGNORE INTO counter VALUES ('next_sequence', 1)")
+            self._db.execute(f"CREATE TABLE {table}")
+        self._db.execute("INSERT INTO counter VALUES ('next_sequence', 1)")
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute("COMMIT")
 

@@ -77,9 +77,6 @@ class Passes(Quiet):
 
         Args:
             plan_changed: the contact plan if it is a new one; ConfigError if that cannot be used.
-
-        Raises:
-            StoreError: journal or store cannot be read.
         """
         self._config = config
         self._plan_changed = plan_changed
@@ -101,7 +98,16 @@ class Passes(Quiet):
         self._last_ns = 0
         self._planned_ns = 0
         self._sent_products = self._sent_bytes = 0
-        self._transfers = self._restored()
+        self._restored_ones: Transfers | None = None
+        try:
+            self._restored_ones = self._restored()
+        except StoreError as error:  # a full disk is no reason not to fly; tried again at the contact
+            telemetry.event("store_error", reason=str(error))
+
+    @property
+    def _transfers(self) -> Transfers:
+        assert self._restored_ones is not None, "between a failure of the disk and the next contact"
+        return self._restored_ones
 
     def _restored(self) -> Transfers:
         """The transfers of the journal; their products are held, those without one cancelled."""
@@ -158,9 +164,9 @@ class Passes(Quiet):
         self._end()
 
     def _begin(self, contact: Contact, now: Now) -> None:
-        if self._broken is not None:
-            self._transfers = self._restored()
-            self._broken = None
+        if self._restored_ones is None:
+            self._restored_ones = self._restored()
+        self._broken = None
         self._contact = contact
         self._refused.clear()
         self._room_bytes = 0.0
@@ -292,3 +298,4 @@ class Passes(Quiet):
         self._broken = contact
         self._telemetry.event("store_error", reason=str(error))
         self._end()
+        self._restored_ones = None

@@ -298,6 +298,20 @@ def test_nothing_outside_what_was_sent_goes_because_of_a_nak() -> None:
     assert sum(one.length for one in requests) == 30_000 - 2048
 
 
+def test_a_file_of_which_the_end_was_never_sent_cannot_be_finished() -> None:
+    entity = entity_with(OutgoingFile("a", 5000, 0, 1.0))
+    pulled(entity, 0, most=3)
+    finished = encode(Finished(Head(TransactionId(FLIGHT, 1), GROUND, True), 0, True, True))
+    entity.take_effects()
+    entity.receive(finished, 0)
+    assert (entity.take_effects(), list(entity.sending())) == ([], ["a"])
+    assert entity.counters.pdus_strange == 1
+    pulled(entity, 0)
+    entity.receive(finished, 0)
+    assert list(entity.sending()) == []
+    assert [type(one) for one in pulled(entity, 0)] == [Acknowledgement]
+
+
 def test_frozen_it_sends_nothing_and_its_timers_stand_still() -> None:
     entity = entity_with(OutgoingFile("a", 1000, 0, 1.0), answer_limit=2)
     assert len(pulled(entity, 0)) == 3

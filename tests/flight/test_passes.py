@@ -212,6 +212,27 @@ def test_a_full_disk_ends_the_pass_and_loses_nothing(tmp_path: Path) -> None:
     assert sorted(ground.came) == sorted(bodies)
 
 
+def test_a_full_disk_at_the_start_is_tried_again_at_the_contact(tmp_path: Path) -> None:
+    bodies = fill(tmp_path, [200_000])
+    flight = Flight(tmp_path, (contact(0, 0.5), contact(10, 60)))
+    ground = Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    link.run(5.0)  # in the middle of the file: its product must be held again
+    hold = SqliteProductStore.hold
+
+    def refused(_: SqliteProductStore, entry_id: int) -> bool:
+        raise StoreError(f"disk full at {entry_id}")
+
+    SqliteProductStore.hold = refused  # type: ignore[method-assign]
+    try:
+        flight.restart()
+    finally:
+        SqliteProductStore.hold = hold  # type: ignore[method-assign]
+    assert flight.telemetry.counts == {"store_error": 1}
+    link.run(20.0)
+    assert {name: ground.body(name) for name in bodies} == bodies
+
+
 def test_a_full_disk_on_the_ground_takes_nothing_out_of_the_queue(tmp_path: Path) -> None:
     bodies = fill(tmp_path, [50_000])
     flight, ground = Flight(tmp_path, (contact(0, 20),)), Ground(tmp_path / "ground")

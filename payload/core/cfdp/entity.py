@@ -99,8 +99,6 @@ class CfdpEntity:
                 )
         self._sort()
 
-    # ---- files out
-
     @property
     def has_room(self) -> bool:
         """Whether another file may be put."""
@@ -189,8 +187,6 @@ class CfdpEntity:
             if not receiving.finished_due:
                 self._close_receive(receiving)
 
-    # ---- PDUs in
-
     def receive(self, raw: bytes, now_ns: int) -> None:
         """The bytes came from the peer; damaged or strange ones change nothing."""
         try:
@@ -213,8 +209,8 @@ class CfdpEntity:
         transaction = pdu.head.transaction
         sending = self._sends.get(transaction)
         if isinstance(pdu, Finished):
-            if sending is not None:
-                self._end_send(sending, pdu)
+            if sending is not None and not self._end_send(sending, pdu):
+                return
             acknowledgement = Acknowledgement(pdu.head, True, pdu.condition)
             self._answers[transaction, "finished acknowledged"] = acknowledgement
         elif sending is None:
@@ -227,15 +223,18 @@ class CfdpEntity:
         elif sending.is_over:
             self._close_send(sending, int(ConditionCode.CANCEL_REQUEST_RECEIVED))
 
-    def _end_send(self, sending: SendTransaction, pdu: Finished) -> None:
+    def _end_send(self, sending: SendTransaction, pdu: Finished) -> bool:
+        """The file has ended; False if that cannot be true (rule 5): its end was never sent."""
         is_delivered = pdu.condition == _NO_ERROR and pdu.is_complete and pdu.is_retained
-        if is_delivered:
-            self.counters.files_delivered += 1
-        else:
-            self.counters.files_failed += 1
+        if is_delivered and not sending.is_end_sent:
+            self.counters.pdus_strange += 1
+            return False
+        self.counters.files_delivered += is_delivered
+        self.counters.files_failed += not is_delivered
         name = sending.file.name
         self._effects.append(SendEnded(sending.transaction, name, pdu.condition, is_delivered))
         self._close_send(sending, pdu.condition)
+        return True
 
     def _hear_as_receiver(self, pdu: Pdu, now_ns: int) -> None:
         self._wake_the_resting(now_ns)
@@ -307,8 +306,6 @@ class CfdpEntity:
         self.counters.files_received += condition == _NO_ERROR
         self._remember(receiving)
         self._close_receives()
-
-    # ---- time
 
     def tick(self, now_ns: int) -> None:
         """Time has passed; a few times a second is enough."""

@@ -82,6 +82,11 @@ class SendTransaction:
             return 0
         return self.file.size_bytes - self._progress + self._asked.size_bytes
 
+    @property
+    def is_end_sent(self) -> bool:
+        """Whether the peer can know the whole file, since the last restart at least."""
+        return self._phase is not _Phase.SENDING
+
     def next(self, now_ns: int) -> Metadata | Eof | SegmentRequest | None:
         """What goes next, now, or None while it waits for the peer."""
         if self.is_over or self.is_resting:
