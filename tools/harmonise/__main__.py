@@ -118,31 +118,25 @@ def run_compare(asked: argparse.Namespace) -> None:
     from tools.harmonise.picture import write_picture
 
     recipe = _recipe(asked)
-    sections: dict[str, Any] = {"clear": [], "cloudy": []}
+    record: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "simulated": True, "level": asked.level}
+    asked.out.mkdir(parents=True, exist_ok=True)
     for kind, models, count in (
         ("clear", comparison.ALL_MODELS, asked.pairs),
         ("cloudy", comparison.CLOUDY_MODELS, asked.cloudy_pairs),
     ):
+        results: list[dict[str, Any]] = []
         for number in range(count):
             made = _simulated(asked, asked.seed + number, CLOUDY_PAIRS_RATIO if kind == "cloudy" else 0.0)
             print(f"harmonise: {kind} pair {number + 1}/{count} {json.dumps(made.story)}", file=sys.stderr)
-            keep = asked.out / f"{kind}_{number}"
-            tables, networks = comparison.compare(made, models, recipe, keep)
-            sections[kind].append({"pair": made.story, "models": tables})
+            tables, networks = comparison.compare(made, models, recipe, asked.out / f"{kind}_{number}")
+            results.append({"pair": made.story, "models": tables})
+            means = {model: comparison.mean_of([one["models"][model] for one in results]) for model in tables}
+            record[kind] = {"mean": means, "pairs": results}
+            # After every pair: a run of an hour that is cut off leaves what it found.
+            (asked.out / "comparison.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
             write_picture(made, networks, asked.out / f"{kind}_{number}.png")
-    record: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "simulated": True, "level": asked.level}
-    for kind, results in sections.items():
-        if not results:
-            continue
-        means = {
-            model: comparison.mean_of([result["models"][model] for result in results])
-            for model in results[0]["models"]
-        }
-        record[kind] = {"mean": means, "pairs": results}
-        print(f"\n{len(results)} {kind} simulated pairs, fine image {made.story['level']}, held windows:")
-        print(comparison.as_text(means))
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "comparison.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+            print(f"\n{kind} simulated pairs: {number + 1}; fine image {made.story['level']}; held windows")
+            print(comparison.as_text(means), flush=True)
     print(f"\nFigures: {asked.out}/comparison.json    Pictures: {asked.out}/*.png")
 
 

@@ -24,7 +24,7 @@ def write_picture(cases: dict[str, Any], path: Path) -> None:
             axis.axvline(1.0, color="black", linewidth=0.8)
             axis.axvline(found["median"], color="#cc3311", linewidth=0.8)
             label = f"median {found['median']:.3f}\n{100 * found['near_ratio']:.0f} % within 10 %"
-            axis.text(0.97, 0.95, label, transform=axis.transAxes, ha="right", va="top", fontsize=7)
+            axis.text(0.03, 0.95, label, transform=axis.transAxes, ha="left", va="top", fontsize=7)
             axis.set_yticks([])
             if column == 0:
                 axis.set_ylabel(band)
