@@ -13,10 +13,10 @@ BIN := $(VENV)/bin
 BOOTSTRAP = PYTHON="$(PYTHON)" sh tools/bootstrap.sh $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check campaign hil fuzz bench retrain interfaces pass downlink clean
+.PHONY: help run test check campaign hil fuzz bench bench-engines retrain interfaces pass downlink clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo "  Variables: STRIP=$(STRIP) CONFIG=$(CONFIG) OUT=$(OUT) VENV=$(VENV) PYTHON PYTEST_ARGS"
 
 run: $(VENV)/.has-ground ## the main job: STRIP through the networks into the queue in OUT, with pictures
@@ -48,6 +48,9 @@ hil: $(VENV)/.has-test ## the tests that need a bench: BENCH=hil_tests/benches/f
 fuzz: $(VENV)/.has-test ## ten million damaged, forged and replayed packets against the uplink, a million PDUs against CFDP
 	SKYSIFT_FUZZ_PACKETS=10000000 $(BIN)/python -m pytest tests/test_fuzz_packets.py $(PYTEST_ARGS)
 	SKYSIFT_FUZZ_PDUS=1000000 $(BIN)/python -m pytest -s tests/test_fuzz_pdus.py $(PYTEST_ARGS)
+
+bench-engines: $(VENV)/.has-ground ## what each engine takes, alone and in a child process; build/bench_engines.json
+	$(BIN)/python -m tools.bench_engines
 
 bench: $(VENV)/.has-bench ## the speed table, against DTACSNet's networks; writes build/bench.json
 	$(BIN)/python -m tools.bench

@@ -196,9 +196,8 @@ def _show(row: str, task: str, found: dict[str, float]) -> None:
 
 def report() -> dict[str, Any]:
     """Measure and print every row."""
-    print(
-        f"{'per 512 x 512 tile':24} {'network':8} {'cpu ms':>8} {'wall ms':>8}   fps 1   fps 2  peak MiB  cold s warm s"
-    )
+    heads = f"{'cpu ms':>8} {'wall ms':>8}   fps 1   fps 2  peak MiB  cold s warm s"
+    print(f"{'per 512 x 512 tile':24} {'network':8} {heads}")
     found: dict[str, Any] = {}
     for row in OURS:
         for task in TASKS:
@@ -216,10 +215,10 @@ def report() -> dict[str, Any]:
         found[f"int8 gain {task}"] = ratio
         print(f"INT8 over float32, {task}: {ratio:.2f} times")
     child = found["child"] = _in_fresh_process("child")
+    print(f"child process: {child['overhead_ms']:.2f} ms more a tile; {child['child_mib']:.0f} MiB with both")
     print(
-        f"child process: {child['overhead_ms']:.2f} ms more a tile; killed, noticed within "
-        f"{child['noticed_ms']:.1f} ms, back in {child['back_s']:.2f} s (worst {child['back_worst_s']:.2f} s); "
-        f"{child['child_mib']:.0f} MiB with both INT8 networks"
+        f"killed: noticed within {child['noticed_ms']:.1f} ms, back in {child['back_s']:.2f} s "
+        f"(worst {child['back_worst_s']:.2f} s)"
     )
     return found
 
