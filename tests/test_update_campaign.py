@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from payload.core.refusals import Refusal
-from payload.core.scrub import BLOCK_BYTES, GuardedWeights
-from payload.errors import EngineFault, InstallError
+from payload.core.scrub import BLOCK_BYTES, block_checks, mended, reblocked
+from payload.errors import EngineFault, InstallError, TrustError
 from payload.types import Target
 from tests.crash_disk import CrashDisk
 from tests.packages import SIGNERS, STRANGER
@@ -189,16 +189,17 @@ def _strike(content: bytearray, bits: int, rng: Rng) -> None:
 
 
 def _scrub(bits: int, count: int) -> None:
-    """Particles in the weights in memory, each found, and mended from the copy."""
+    """Particles in a copy of the weights, each found and mended from the other copy."""
     rng = np.random.default_rng(13)
-    copy = rng.bytes(5 * BLOCK_BYTES + 100)
-    guarded = GuardedWeights(copy)
+    whole = rng.bytes(5 * BLOCK_BYTES + 100)
+    checks = block_checks([whole])
     for _ in range(count):
-        _strike(guarded.content, bits, rng)
-        assert guarded.content != copy
-        assert guarded.mend(copy) >= 1
-    assert guarded.content == copy
-    assert guarded.damaged() == []
+        struck = bytearray(whole)
+        _strike(struck, bits, rng)
+        assert struck != whole
+        found = list(mended(reblocked([bytes(struck)]), reblocked([whole]), checks))
+        assert not all(was_whole for _, was_whole in found), "unseen"
+        assert b"".join(block for block, _ in found) == whole
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -212,15 +213,14 @@ def test_no_particle_of_a_hundred_thousand_stays_unseen(pattern: str) -> None:
     _scrub(PATTERNS[pattern], 100_000)
 
 
-def test_a_block_that_is_damaged_in_the_copy_too_is_said_and_not_taken() -> None:
-    copy = bytearray(range(256)) * 64
-    guarded = GuardedWeights(bytes(copy))
-    guarded.content[5000] ^= 1
-    copy[5001] ^= 1
-    struck = bytes(guarded.content)
-    with pytest.raises(Exception, match="damaged in memory and on disk"):
-        guarded.mend(bytes(copy))
-    assert guarded.content == struck
+def test_a_block_that_is_damaged_in_both_copies_is_said_and_not_taken() -> None:
+    whole = bytes(range(256)) * 64
+    checks = block_checks([whole])
+    first, second = bytearray(whole), bytearray(whole)
+    first[5000] ^= 1
+    second[5001] ^= 1
+    with pytest.raises(TrustError, match="block 1 of 4 is damaged in both copies"):
+        list(mended(reblocked([bytes(first)]), reblocked([bytes(second)]), checks))
 
 
 @pytest.mark.parametrize("copy", [0, 1])

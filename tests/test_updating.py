@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
 
 from payload.config import load_config
@@ -23,9 +20,10 @@ from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Now
 from payload.flight.updating import REFUSED_CODE, Updating
-from tools.networks.frozen import int8_weights, replaced
+from payload.types import Target
 from tools.package.keys import make_key, root_file
 from tools.package.making import make_package
+from tools.retrain.weights import spoil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -194,7 +192,7 @@ class Ground:
     def package(self, name: str, model: Path, index: int, signers: int = 2) -> Path:
         path = self.folder / name
         strip = REPOSITORY / "strips" / "example" / "strip.yaml"
-        path.write_bytes(make_package(model, index, strip, self.keys[:signers]))
+        path.write_bytes(make_package(model, index, strip, self.keys[:signers], targets=[Target.CPU]))
         return path
 
     def payload(self, *words: object) -> subprocess.CompletedProcess[str]:
@@ -209,23 +207,6 @@ class Ground:
 STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
 BOARD = load_config(REPOSITORY / "firmware_configs" / "ci_cpu.yaml")
 SCENE = BOARD.folder(BOARD.models.scene)
-
-
-def broken_model(folder: Path) -> Path:
-    """The shipped network without weights: one constant answer, and hashes that are right."""
-    shutil.copytree(SCENE, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (weights,) = folder.glob("*.bin")
-    (topology,) = folder.glob("*.xml")
-    found = int8_weights(topology.read_bytes())
-    content = replaced(weights.read_bytes(), {one: np.zeros(one.shape, np.int8) for one in found})
-    weights.write_bytes(content)
-    for file in manifest["artifacts"][0]["files"]:
-        if file["path"] == weights.name:
-            file["sha256"] = hashlib.sha256(content).hexdigest()
-    manifest["version"] += 1
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
 
 
 def test_a_model_is_installed_runs_on_trial_and_a_bad_one_is_given_up_in_the_same_run(tmp_path: Path) -> None:
@@ -243,8 +224,9 @@ def test_a_model_is_installed_runs_on_trial_and_a_bad_one_is_given_up_in_the_sam
     scene = ground.models()["tasks"]["scene"]
     assert (scene["active"], scene["last_good"], scene["rollback_index"]) == ("a", "a", 1)
 
+    spoil(SCENE, tmp_path / "bad")
     # Its known answers are its own, as if the ground had evaluated nothing: only the trial sees it.
-    done = ground.payload("install", ground.package("bad.skm", broken_model(tmp_path / "bad"), 2))
+    done = ground.payload("install", ground.package("bad.skm", tmp_path / "bad", 2))
     assert done.returncode == 0, done.stderr
     run = ground.payload("run", STRIP, "--out", tmp_path / "run2", "--json")
     assert run.returncode == 0, run.stderr

@@ -203,3 +203,26 @@ def test_a_network_that_cannot_be_loaded_is_told_in_one_line() -> None:
     assert caught.value.fault is EngineFault.BAD_NETWORK
     assert "\n" not in str(caught.value)
     engine.close()
+
+
+def test_a_particle_in_the_shared_weights_is_mended_before_a_new_child_reads_them() -> None:
+    engine = ProcessEngine(SPEC, NETWORKS, TILES, slots=1)
+    size_bytes = os.fstat(engine._files).st_size
+    whole = os.pread(engine._files, size_bytes, 0)
+    for place in (0, size_bytes // 2, size_bytes - 1):
+        os.pwrite(engine._files, bytes([whole[place] ^ 4]), place)
+    engine._mend_files()
+    assert os.pread(engine._files, size_bytes, 0) == whole
+    engine.close()
+
+
+def test_weights_damaged_in_both_copies_in_memory_are_not_loaded() -> None:
+    struck = replace(NETWORKS[0], files=dict(NETWORKS[0].files))
+    engine = ProcessEngine(SPEC, [struck], TILES, slots=1)
+    name = next(iter(struck.files))
+    struck.files[name] = b"?" + struck.files[name][1:]  # type: ignore[index]
+    os.pwrite(engine._files, b"!", 0)
+    with pytest.raises(EngineLostError) as lost:
+        engine.start()
+    assert lost.value.fault is EngineFault.BAD_NETWORK
+    engine.close()

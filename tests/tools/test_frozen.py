@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 from payload.config import load_config
+from payload.core.manifest import parse_manifest
 from payload.types import BANDS_OF_GRID, Grid
 from tools.material import Patch
 from tools.networks.frozen import STEPS, int8_weights, quantized_layers, replaced, rounded
+from tools.package.making import cpu_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOARD = load_config(REPOSITORY / "firmware_configs" / "ci_cpu.yaml")
 SCENE = BOARD.folder(BOARD.models.scene)
-TOPOLOGY = next(SCENE.glob("*.xml")).read_bytes()
-WEIGHTS = next(SCENE.glob("*.bin")).read_bytes()
+CPU_FILES = cpu_files(parse_manifest((SCENE / "manifest.json").read_bytes()))
+TOPOLOGY = (SCENE / CPU_FILES[0]).read_bytes()
+WEIGHTS = (SCENE / CPU_FILES[1]).read_bytes()
 
 
 def test_every_int8_weight_belongs_to_a_layer_with_one_scale_a_channel() -> None:
@@ -56,7 +59,7 @@ def test_the_float_network_answers_as_the_one_that_flies() -> None:
         grid: rng.integers(60, 120, (len(bands), 192 // grid, 192 // grid), dtype=np.uint8)
         for grid, bands in BANDS_OF_GRID.items()
     }
-    flown = Runner(next(SCENE.glob("*.xml")))(codes)
+    flown = Runner(SCENE / CPU_FILES[0])(codes)
     network = network_of(TOPOLOGY, WEIGHTS).eval()
     with torch.no_grad():
         logits = network(*(torch.from_numpy(codes[grid][None]).float() for grid in Grid))[0].numpy()

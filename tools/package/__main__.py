@@ -23,6 +23,7 @@ from pathlib import Path
 
 from payload.core.signed import Root, read_root
 from payload.errors import PayloadError
+from payload.types import Target
 from tools.package.deltas import describe_delta, make_delta, read_old
 from tools.package.keys import make_key, read_private, read_public, root_file
 from tools.package.making import add_signatures, make_package, unpack
@@ -52,7 +53,8 @@ def _root(asked: argparse.Namespace) -> None:
 
 def _make(asked: argparse.Namespace) -> None:
     keys = [read_private(path) for path in asked.key]
-    content = make_package(asked.folder, asked.rollback_index, asked.tiles, keys)
+    targets = {Target(name) for name in asked.target} or None
+    content = make_package(asked.folder, asked.rollback_index, asked.tiles, keys, targets=targets)
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_bytes(content)
     print(f"{asked.out}: {len(content)} bytes, {len(keys)} signatures")
@@ -86,6 +88,13 @@ def _add_packages(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     make.add_argument("--out", type=Path, required=True, metavar="FILE")
     make.add_argument("--tiles", type=Path, default=EXAMPLE_STRIP, metavar="STRIP", help="gives known tiles")
     make.add_argument("--key", type=Path, action="append", default=[], metavar="KEY", help="signs at once")
+    make.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        choices=[target.value for target in Target],
+        help="pack the artifacts for this device alone; may be given again (all)",
+    )
     make.set_defaults(do=_make)
 
     sign = commands.add_parser("sign", help="a signature onto a package")

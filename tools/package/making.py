@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from payload.core.known_answer import read_known_answers, write_known_answers
 from payload.core.manifest import ModelManifest, check_artifact, parse_manifest
 from payload.core.package import PackageManifest, package_manifest, write_package
 from payload.core.signed import HEAD_MAX_BYTES, PACKAGE_MAGIC, Signature, read_head, read_header
-from payload.types import Task
+from payload.types import Target, Task
 from tools.package.keys import sign
 from tools.package.known_tiles import answers_of, choose_tiles
 
@@ -26,6 +26,9 @@ CARD = "card.md"
 
 RUNTIME_RANGES = {"openvino": {"from": "2025.1", "below": "2028"}}
 """Runtimes whose answers were compared: the oldest that pyproject allows, and below the next untried."""
+
+ANY_VERSION = {"from": "0", "below": "99999"}
+"""For runtimes whose name says their version."""
 
 TOLERANCE_OF_TASK = {Task.SCENE: 8.0, Task.SURFACE: 0.01}
 """Eight steps of a score are 0.4 of a logit; 0.01 of a ratio is what float32 leaves after another
@@ -56,15 +59,21 @@ def make_package(
     keys: Sequence[SigningKey] = (),
     payload_range: tuple[str, str] | None = None,
     known: bytes | None = None,
+    targets: Collection[Target] | None = None,
 ) -> bytes:
     """The package of a model folder.
 
     Args:
+        targets: pack the artifacts for these alone; None packs all. The processor's must be among
+            them: its answers are the expected ones.
         strip: gives the known tiles; their expected answers are made here.
         known: known answers to keep the tiles of, instead of those of ``strip``.
     """
     model = json.loads((folder / "manifest.json").read_bytes())
-    manifest = parse_manifest((folder / "manifest.json").read_bytes())
+    if targets is not None:
+        wanted = {target.value for target in targets}
+        model["artifacts"] = [artifact for artifact in model["artifacts"] if artifact["target"] in wanted]
+    manifest = parse_manifest(canonical(model))
     files = _artifact_files(manifest, folder)
     known_answers = _known_answers(manifest, files, strip, known)
     card = (folder / CARD).read_bytes()
@@ -76,7 +85,8 @@ def make_package(
             "rollback_index": rollback_index,
             "payload": {"from": lowest, "below": below},
             "runtimes": {
-                artifact.runtime: RUNTIME_RANGES[artifact.runtime] for artifact in manifest.artifacts
+                artifact.runtime: RUNTIME_RANGES.get(artifact.runtime, ANY_VERSION)
+                for artifact in manifest.artifacts
             },
             "known_answers": {
                 "file": describe(KNOWN_ANSWERS, known_answers),
@@ -130,9 +140,23 @@ def _known_answers(
     manifest: ModelManifest, files: Mapping[str, bytes], strip: Path, known: bytes | None
 ) -> bytes:
     tiles = choose_tiles(strip) if known is None else read_known_answers(known, manifest.task).tiles
-    topology = next(content for name, content in files.items() if name.endswith(".xml"))
-    weights = next(content for name, content in files.items() if name.endswith(".bin"))
+    topology, weights = (files[name] for name in cpu_files(manifest))
     return write_known_answers(answers_of(manifest.task, tiles, topology, weights))
+
+
+def cpu_files(manifest: ModelManifest) -> tuple[str, str]:
+    """The names of topology and weights of the processor's artifact.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for artifact in manifest.artifacts:
+        if artifact.target is Target.CPU:
+            names = [file.path for file in artifact.files]
+            (topology,) = (name for name in names if name.endswith(".xml"))
+            (weights,) = (name for name in names if name.endswith(".bin"))
+            return topology, weights
+    raise ValueError(f"{manifest.name}: no artifact for the processor; its answers are the expected ones")
 
 
 def _allowance(task: Task) -> dict[str, float]:

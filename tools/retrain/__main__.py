@@ -28,7 +28,8 @@ from tools.package.deltas import describe_delta, make_delta, read_old
 from tools.package.keys import make_key, root_file, sign
 from tools.package.making import KNOWN_ANSWERS, add_signatures, describe, make_package, unpack
 from tools.retrain.board import FlightBoard, engines_of
-from tools.retrain.model import TEST_SEED, TRAIN_SEED, judged, retrain, simulated, spoil
+from tools.retrain.model import TEST_SEED, TRAIN_SEED, judged, retrain, simulated
+from tools.retrain.weights import spoil
 
 STRIP = Path("strips/example/strip.yaml")
 CONFIG = Path("firmware_configs/ci_cpu.yaml")
