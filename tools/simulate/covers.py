@@ -58,7 +58,7 @@ def build(folder: Path) -> None:
 def _many(rng: Random, name: str, count: int, soils: F64) -> NDArray[np.float16]:
     draw: dict[str, Callable[[], F64]] = {
         "crop": lambda: _plants(rng, "crop"),
-        "forest": lambda: _plants(rng, "forest") * rng.uniform(0.35, 0.95),
+        "forest": lambda: _plants(rng, "forest") * rng.uniform(0.5, 1.0),
         "dry": lambda: _plants(rng, "dry"),
         "burnt": lambda: _soil(rng, soils) * rng.uniform(0.15, 0.4),
         "soil": lambda: _soil(rng, soils),
