@@ -11,6 +11,9 @@ Class rule (`classes_of`), in this order, from what is known exactly:
    ground would have; slopes that turn away from the sun are no shadow;
 4. clear. Between the rule's limits and half of them nobody would be sure, nor of a shadow that
    takes less than SEEN_CONTRAST of reflectance, as on deep water: `is_doubtful`.
+
+The limits lie where a network that was trained on a person's labels of real patches changes
+its mind on simulated ones (docs/simulation.md).
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from tools.simulate.world import Ground, World, draw_geometry, draw_state, make_
 
 SIZE_PX = 258
 """The first multiple of 6 that holds 256."""
-THICK_DEPTH, THIN_DEPTH, SHADOW_SHARE = 3.0, 0.3, 0.25
+THICK_DEPTH, THIN_DEPTH, SHADOW_SHARE = 4.5, 0.3, 0.35
 SEEN_CONTRAST = 0.006
 REAL_GROUND_SHARE = 0.5
 
