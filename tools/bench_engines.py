@@ -32,6 +32,7 @@ REPEATS = 30
 OURS = ("openvino int8", "openvino float32", "float16 SIMULATED")
 PEERS = ("DTACSNet float32 torch", "DTACSNet int8 openvino")
 TASKS = ("scene", "surface")
+FOLDER_OF_TASK = {"scene": "scene_s2_v1", "surface": "surface_s2_v2"}
 
 
 def _model_of(row: str, task: str) -> Any:
@@ -39,7 +40,7 @@ def _model_of(row: str, task: str) -> Any:
     from tools.halves import simulate_halves
     from tools.stand_in import read_codes
 
-    folder, core = ROOT / "models" / f"{task}_s2_v1", ov.Core()
+    folder, core = ROOT / "models" / FOLDER_OF_TASK[task], ov.Core()
     if row == "openvino int8":
         return core.read_model(folder / "openvino_int8.xml")
     if row == "openvino float32":
@@ -131,7 +132,7 @@ def measure_child() -> dict[str, float]:
     tile = probe_tile(tiles)
     networks = []
     for task in Task:
-        files = (ROOT / "models" / f"{task.value}_s2_v1").glob("openvino_int8.*")
+        files = (ROOT / "models" / FOLDER_OF_TASK[task.value]).glob("openvino_int8.*")
         content = {path.name: path.read_bytes() for path in files}
         networks.append(Network(task, task.value, "0" * 64, Precision.INT8, content))
     inside = OpenVinoEngine(networks, tiles, 2, 1)
