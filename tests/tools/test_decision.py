@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 from payload.types import BANDS_OF_GRID, Band, Grid  # noqa: E402
 from tools import material  # noqa: E402
 from tools.evaluate.scene_run import area_under_curve, losses  # noqa: E402
-from tools.networks import decision, surface_evaluation, surface_network  # noqa: E402
+from tools.networks import decision, profile_table, surface_evaluation, surface_network  # noqa: E402
 from tools.networks.profiles import PROFILES  # noqa: E402
 from tools.networks.scene_network import build_scene_network  # noqa: E402
 from tools.networks.surface_training import draw_pair, inner_pixels, invert  # noqa: E402
@@ -110,3 +110,10 @@ def test_inversion_of_a_known_atmosphere_is_exact() -> None:
     found, sigma = invert(cells, top)
     assert torch.allclose(inner_pixels(found), inner_pixels(surface), atol=1e-6)
     assert torch.allclose(sigma, torch.full_like(sigma, 0.01))
+
+
+def test_what_a_sensor_lacks_is_hidden_at_the_pixel_and_around_it() -> None:
+    bands = PROFILES["probav"]
+    hidden = profile_table.hide(torch.ones(2, 39), bands)
+    kept = [band in bands for band in profile_table.INPUT_ORDER]
+    assert hidden.tolist() == [[float(k) for k in kept * 3]] * 2

@@ -164,6 +164,17 @@ def test_any_folder_with_the_stated_names_is_scored(images: Path, capsys: pytest
     assert figures["all cloudy"]["pooled"]["contaminated"]["false_alarms"] == 1.0
 
 
+def test_missing_bands_and_sigma_as_a_cloud_mask_are_scored(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bands", "--images", str(images), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"nothing", "B02", "B10", "all but probav"} <= set(found)
+    assert all(0 <= row["contaminated"]["f1"] <= 1 for row in found.values())
+    assert main(["confidence", "--images", str(images)]) == 0
+    assert "area under the curve" in capsys.readouterr().out
+
+
 def test_pairs_are_scored_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(4)
     top = np.kron(rng.uniform(0.1, 0.3, (13, 15, 20)), np.ones((6, 6)))

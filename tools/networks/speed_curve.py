@@ -31,8 +31,8 @@ from tools.networks.scene_evaluation import pretrain, score_patches, simulated_f
 from tools.networks.scene_samples import PRETRAINING
 from tools.quantize import calibration_feeds, quantize_task
 
-WIDTHS = ((8, 16, 32), (16, 32, 64), (24, 48, 96), (32, 64, 128), (48, 96, 160))
-STEPS = 500
+WIDTHS = ((8, 16, 32), (16, 32, 64), (32, 64, 128))
+STEPS = 300
 WINDOW_PX = (480, 1152)
 INNER_PX = 336 * 1008
 TILE_PX = 10980
