@@ -22,7 +22,7 @@ TILES = TileGrid(48, 96, 72)
 
 
 def flight_network(task: Task) -> Network:
-    folder = MODELS / {Task.SCENE: "scene_s2_v1", Task.SURFACE: "surface_s2_v2"}[task]
+    folder = MODELS / f"{task.value}_s2_v2"
     manifest = json.loads((folder / "manifest.json").read_text())
     return Network(
         task,
@@ -56,7 +56,7 @@ def test_what_is_submitted_comes_back_oldest_first_with_its_maker(engine: OpenVi
     back = [engine.collect(10) for _ in range(3)]
     assert [(b.index, b.task) for b in back if b] == [(4, Task.SCENE), (7, Task.SURFACE), (5, Task.SCENE)]
     assert back[0] is not None
-    assert back[0].engine.model == "scene_s2_v1"
+    assert back[0].engine.model == "scene_s2_v2"
     assert back[0].engine.device == "CPU"
     assert engine.collect(0.01) is None, "nothing submitted, nothing collected"
 

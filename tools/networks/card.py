@@ -30,8 +30,8 @@ which a missed thin cloud or shadow matters without a second look.
 patches of l1c/train (some as another ground: snow, sand, roofs, glint) with synthetic clouds and shadows, and
 simulated scenes; turns and flips, gain and offset errors, noise, missing data and bands. Steps are fixed
 beforehand, seed {seed}; the weights are the running average at the end. No checkpoint was selected. The
-recipe was settled while looking at float32 scores of the first two folds of earlier recipes: those are
-not wholly unseen.
+recipe was settled while looking at float32 scores of folds, at first of two, in the end of all: they are
+not wholly unseen, and scores on other places will be lower if that mattered.
 
 ## Scores on new ground
 
@@ -49,7 +49,7 @@ SCENE_LIMITS = """\
   of thresholds on the bands, which favours the rule. Temperate fields and towns, sea, tropical
   forest, savanna; no snow, no ice, no sand among them: what keeps those from being called cloud was
   learnt from simulation and from painted ground alone.
-- Constants per class, found on the out-of-fold logits of other folds, set the balance of precision and
+- A constant of shadow, found on the out-of-fold logits of other folds, sets its balance of precision and
   recall (`docs/decisions/0016`).
 - One patch lies in shadow from edge to edge and holds a third of all shadow pixels; nothing in its
   neighbourhood gives it away, so that the pooled shadow scores turn on it.
