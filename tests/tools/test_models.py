@@ -17,7 +17,7 @@ from tools.networks.model_folder import FOLDER_OF_TASK, HALO_PX, PHASE_PX
 from tools.networks.runtime import Runner
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-MAX_FOLDER_BYTES = 3_000_000
+MAX_FOLDER_BYTES = 5_000_000
 CELL_PX = 24
 
 # What the Myriad X compiler is known to accept (shared/facts/engines.md, section 1), and what

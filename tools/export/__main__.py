@@ -1,7 +1,7 @@
 """Artifacts for the Myriad X from trained networks, made and gated without a device.
 
     python -m tools.make_myriad_env build/myriad          once
-    python -m tools.export models/scene_s2_v1 models/surface_s2_v2
+    python -m tools.export models/scene_s2_v2 models/surface_s2_v2
 
 For each model and each window of the boards: static ONNX (float32, opset 13, in build/export), an
 IR v10 with float16 weights that every OpenVINO from 2021.4 on reads, and the blob that the real
