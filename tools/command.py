@@ -29,7 +29,7 @@ from pathlib import Path
 from payload.config import load_config, parse_address
 from payload.core.guard import KEY_BYTES, parse_key, seal
 from payload.core.packets import pack_telecommand, request_of
-from payload.core.telecommands import COMMANDS, Command
+from payload.core.telecommands import COMMANDS, Command, command_named
 from payload.core.wire import Field, Wire
 from payload.errors import ConfigError
 from tools.telemetry import Reader, Reading
@@ -153,10 +153,10 @@ def _parsed(words: Sequence[str]) -> tuple[Command, bytes]:
 
 
 def _named(name: str) -> Command:
-    found = [command for command in COMMANDS if command.name == name]
-    if not found:
-        raise ValueError(f"{name!r} is no command; `list` shows them all")
-    return found[0]
+    try:
+        return command_named(name)
+    except KeyError:
+        raise ValueError(f"{name!r} is no command; `list` shows them all") from None
 
 
 def _value(field: Field, text: str) -> int | float | str:

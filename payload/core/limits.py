@@ -42,10 +42,6 @@ class LimitWatch:
         self._levels = dict.fromkeys(self._limits, Level.NORMAL)
         self._better = dict.fromkeys(self._limits, 0)
 
-    def level(self, name: str) -> Level:
-        """What was told last of the channel ``name``."""
-        return self._levels[name]
-
     def check(self, values: dict[str, int | float]) -> list[Crossing]:
         """What is to be told now that the channels have these values."""
         crossings = []

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from payload.core.packets import Failure, Request
+from payload.core.packets import Failure
 from payload.core.telemetry.events import EVENTS
 from payload.core.telemetry.kinds import Channel, Event, Structure
 from payload.core.telemetry.structures import STRUCTURES
@@ -119,11 +119,6 @@ def report_of(service: int, subtype: int, content: bytes) -> Report | None:
         if content.startswith(head):
             return report
     return None
-
-
-def request_values(request: Request) -> dict[str, Value | None]:
-    """The fields that say which command a report speaks of."""
-    return dict(request.fields())
 
 
 def _verifications() -> Iterator[Report]:

@@ -126,7 +126,7 @@ COMMANDS = (
 
 
 def command_named(name: str) -> Command:
-    """The command of that name."""
+    """The command of that name; a KeyError if there is none."""
     return _BY_NAME[name]
 
 
