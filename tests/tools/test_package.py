@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from payload.core.refusals import Refusal
+from tests import packages
 from tools.package import __main__ as tool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,3 +73,19 @@ def test_a_key_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run(monkeypatch, "keygen", tmp_path, "x", "--threshold", 1) == 2
     assert run(monkeypatch, "keygen", tmp_path, "y", "--threshold", 2) == 2
     assert (tmp_path / "x.key").read_text() == before
+
+
+def test_a_delta_is_made_from_what_is_on_board_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new, delta = (tmp_path / name for name in ("old.skm", "new.skm", "new.skd"))
+    old.write_bytes(packages.package(1))
+    new.write_bytes(packages.package(2))
+    assert run(monkeypatch, "delta", old, new, "--out", delta) == 0
+    assert f"{delta.stat().st_size} bytes instead of" in capsys.readouterr().out
+    assert run(monkeypatch, "show", delta) == 0
+    shown = capsys.readouterr().out
+    assert "4 files" in shown
+    assert "same on" in shown
+    (tmp_path / "garbage").write_bytes(b"?" * 200)
+    assert run(monkeypatch, "show", tmp_path / "garbage") == 16

@@ -1,7 +1,8 @@
-"""A package or root file for a person."""
+"""A package, delta or root file for a person."""
 
 from __future__ import annotations
 
+from payload.core.delta import DELTA_MAGIC, ENTRY, HEADER, NAME_BYTES, Kind
 from payload.core.package import PackageManifest
 from payload.core.signed import ROOT_MAGIC, Signature, key_id_of, read_root
 from payload.types import Grid
@@ -12,10 +13,12 @@ def show(content: bytes) -> str:
     """What the file says; trust is another question (`tools.package verify`).
 
     Raises:
-        InstallError: neither a package nor a root file, or damaged.
+        InstallError: neither a package, a delta nor a root file, or damaged.
     """
     if content.startswith(ROOT_MAGIC):
         return _root_lines(content)
+    if content.startswith(DELTA_MAGIC):
+        return _delta_lines(content)
     package = unpack(content)
     return "\n".join([*_package_lines(package.manifest), *_signature_lines(package.signatures)])
 
@@ -48,6 +51,18 @@ def _package_lines(manifest: PackageManifest) -> list[str]:
         f"file            {file.path}: {file.size_bytes} bytes, {file.sha256}" for file in manifest.files
     ]
     return lines
+
+
+def _delta_lines(content: bytes) -> str:
+    """The table of a delta; the package that it makes is known only with its base."""
+    _, form, files, head_bytes, packed_bytes, total_bytes, _ = HEADER.unpack_from(content)
+    lines = [f"delta           format {form}, {total_bytes} bytes, {files} files, head of {head_bytes} bytes"]
+    table = content[HEADER.size + NAME_BYTES + packed_bytes :][: files * ENTRY.size]
+    for kind, base, size_bytes, *streams in ENTRY.iter_unpack(table):
+        name = Kind(kind).name.lower()
+        on = f" on {base.hex()[:12]}" if kind != Kind.WHOLE else ""
+        lines.append(f"file            {name}{on}: {sum(streams)} bytes for {size_bytes}")
+    return "\n".join(lines)
 
 
 def _signature_lines(signatures: tuple[Signature, ...]) -> list[str]:
