@@ -23,6 +23,7 @@ from payload.errors import InstallError
 
 LIMIT_BYTES = 1 << 32
 ANSWER_S = 2.0
+QUESTIONS = 10
 ROUNDS = 20
 """Questions at the end of a pass: what was lost in it is sent again while there is time."""
 
@@ -90,11 +91,13 @@ def send_pass(
 def ask(link: socket.socket, content: bytes) -> list[tuple[int, int]] | None:
     """What the payload lacks of the file; None if it does not answer."""
     question = pack_chunk(Chunk(transfer_of(content), len(content), 0, b""))
-    for _ in range(3):
+    for _ in range(QUESTIONS):
         try:
             link.settimeout(ANSWER_S)
             link.send(question)
             return unpack_answer(link.recv(65536), LIMIT_BYTES)
+        except ConnectionRefusedError:  # nobody listens there yet
+            time.sleep(0.2)
         except (OSError, InstallError):
             continue
     return None
