@@ -68,6 +68,10 @@ class Retraining:
         for name in scores["old"]:
             pair = " -> ".join(f"{scores[which][name]['f1']:.3f}" for which in ("old", "new"))
             self.say(f"  F1 {name:<8} old -> new on unseen simulated patches: {pair}")
+        means = {which: sum(one["f1"] for one in found.values()) for which, found in scores.items()}
+        self.report["is_better"] = means["new"] > means["old"]
+        if not self.report["is_better"]:
+            self.say("  the new one is not better: a team would stop here; this demonstration goes on")
 
     def pack(self) -> bytes:
         """The delta, made of a package that two of three keys have signed."""
