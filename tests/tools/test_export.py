@@ -108,12 +108,12 @@ def test_without_an_old_python_the_environment_says_so(
 @pytest.mark.skipif(not MYRIAD_PYTHON.exists(), reason="python -m tools.make_myriad_env build/myriad first")
 def test_an_operator_that_the_myriad_does_not_take_fails_by_its_name(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
-    helper = onnx.helper
-    shape = helper.make_tensor_value_info("b10", 1, [1, 4, 48, 48])
-    answer = helper.make_tensor_value_info("logits", 1, [1, 4, 48, 48])
-    graph = helper.make_graph([helper.make_node("Abs", ["b10"], ["logits"])], "abs", [shape], [answer])
+    build = onnx.helper
+    shape = build.make_tensor_value_info("b10", 1, [1, 4, 48, 48])
+    answer = build.make_tensor_value_info("logits", 1, [1, 4, 48, 48])
+    graph = build.make_graph([build.make_node("Abs", ["b10"], ["logits"])], "abs", [shape], [answer])
     path = tmp_path / "abs.onnx"
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model = build.make_model(graph, opset_imports=[build.make_opsetid("", 13)])
     model.ir_version = 8
     onnx.save(model, str(path))
     command = [str(MYRIAD_PYTHON), str(COMPILER), str(path), "48", "48", str(tmp_path / "out")]
