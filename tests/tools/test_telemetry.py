@@ -130,6 +130,7 @@ def test_datagrams_are_read_as_they_come_and_the_table_is_live_on_a_terminal() -
                 payload.sendto(datagram, ("127.0.0.1", port))
             shown += shown_on(master)
     reader.send_signal(signal.SIGINT)
+    ends_s = time.monotonic() + PATIENCE_S
     while reader.poll() is None and time.monotonic() < ends_s:
         shown_on(master)
     os.close(master)
