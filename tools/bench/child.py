@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.bench import own_rows, peer_rows
+from tools.bench import peer_rows
 from tools.bench.timing import Cost, own_peak_bytes
 
 
@@ -21,7 +21,9 @@ def run_row(row: str, settings: dict[str, Any]) -> dict[str, Cost]:
     if row == "openvino":
         return peer_rows.openvino_cost(Path(settings["folder"]), settings["threads"], settings["repeats"])
     if row == "networks":
-        from payload.config import load_config  # the peers' rows do without it
+        # The peers' rows do without the payload, which leaves out OpenVINO's model converter.
+        from payload.config import load_config
+        from tools.bench import own_rows
 
         config = load_config(settings["config"])
         return own_rows.network_cost(config, settings["repeats"], with_halo=settings["with_halo"])
