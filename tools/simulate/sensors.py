@@ -14,8 +14,8 @@ responses where there are any:
 
 Signal-to-noise ratios at the stated radiance (W m-2 sr-1 um-1). Specified: Landsat 8 (Irons et al.
 2012, Remote Sens. Environ. 122, 11), Proba-V (Dierckx et al. 2014, Int. J. Remote Sensing 35,
-2565), Pleiades (at least 90; CNES). Assumed for want of a published figure: PlanetScope 80,
-Phi-Sat-2 90.
+2565), Pleiades (at least 90; CNES); entered without the documents at hand, so check them before a
+figure hangs on it. Assumed for want of a published figure: PlanetScope 80, Phi-Sat-2 90.
 
 Limit: scenes have 10 m pixels; an instrument that sees finer ones is simulated at 10 m.
 """
