@@ -134,7 +134,10 @@ def test_datagrams_are_read_as_they_come_and_the_table_is_live_on_a_terminal() -
     while reader.poll() is None and time.monotonic() < ends_s:
         shown_on(master)
     os.close(master)
-    assert reader.poll() == 0
+    exit_code = reader.poll()
+    reader.kill()
+    reader.wait()
+    assert exit_code == 0
     assert "\x1b[H" in shown
     assert re.search(r"longest_turn_s .*RED", shown)  # the number of the packet is far above 1 s
 

@@ -14,6 +14,7 @@ exit codes: 0 done; 1 a file cannot be read or written, or nobody is there; 2 co
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -138,4 +139,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
+    # Both end it in good order, also where a shell in the background has Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())
