@@ -1,0 +1,75 @@
+"""A small SQLite file that survives a power cut and that one process has at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from payload.errors import StoreError
+
+_CACHE_KIB = 128
+
+
+class ExclusiveSqlite:
+    """The file, opened; ``db`` runs statements inside `storing`."""
+
+    def __init__(
+        self, path: Path, application_id: int, schema: Sequence[str], taken: str, foreign: str
+    ) -> None:
+        """Opens the file at ``path``, and makes it with the statements of ``schema`` if it is not there.
+
+        Args:
+            taken: asks who else may have it, where it cannot be opened.
+            foreign: what it is not, and what to do, where it is something else.
+
+        Raises:
+            StoreError: another process has it, or it is damaged or something else.
+        """
+        self._path = path
+        with self.storing(f"opened; {taken}"):
+            self.db = sqlite3.connect(path, timeout=0.0, isolation_level=None)
+            self.db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self.db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self.db.execute("PRAGMA journal_mode = WAL")
+            self.db.execute("PRAGMA synchronous = FULL")
+            self._begin(application_id, schema, foreign)
+
+    def _begin(self, application_id: int, schema: Sequence[str], foreign: str) -> None:
+        (found,) = self.db.execute("PRAGMA application_id").fetchone()
+        (tables,) = self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if (found, tables) != (0, 0) and found != application_id:
+            raise StoreError(f"{self._path}: {foreign}")
+        if tables:  # nothing is written where nothing must be: the disk may be full
+            return
+        self.db.execute("BEGIN IMMEDIATE")
+        for statement in schema:
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA application_id = {application_id}")
+        self.db.execute("COMMIT")
+
+    @contextmanager
+    def storing(self, done: str) -> Iterator[None]:
+        """What SQLite says against it is a StoreError that says what could not be ``done``."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}; cannot be {done}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is run inside is on the disk, or nothing of it."""
+        with self.storing("written"):
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite has rolled back by itself
+                    self.db.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """The file is free for another."""
+        self.db.close()
