@@ -11,7 +11,7 @@ the wavelet's phase and the code-blocks stay the same), and SOT' says tile 0. Ma
 are those of ITU-T T.800 annex A, boxes those of annex I.
 
 Rules:
-    a main header that does not hold together is refused at opening
+    a main header that does not hold together, or asks for what Sentinel-2's never do, is refused at opening
     the decoder is never asked for more pixels than one tile of the opened image has
     a tile-part with a wrong length costs nothing: the next one is found by its marker
     a tile that is missing, cut off, does not decode or decodes to another shape is damaged
@@ -46,15 +46,21 @@ _BOXES_MAX = 256
 _SEGMENTS_MAX = 256
 _LAYERS_MAX = 100
 _LEVELS_MAX = 32
+_PX_PER_PRECINCT = 64
+_PRECINCTS_FREE = 4096
+"""A tile may have one precinct for so many pixels, and so many for nothing: the decoder keeps
+some 300 bytes for each, which smaller ones would make more than the samples take."""
 
 _SOC, _SOD, _EOC = b"\xff\x4f", b"\xff\x93", b"\xff\xd9"
 _SOT = b"\xff\x90\x00\x0a"
 _SOT_BYTES = 12
-_SIZ, _COD, _QCD, _PPM = 0xFF51, 0xFF52, 0xFF5C, 0xFF60
+_SIZ, _COD, _QCD, _SOT_CODE = 0xFF51, 0xFF52, 0xFF5C, 0xFF90
 _SIZ_BYTES = 43  # of an image with one component
-_SOT_CODE = 0xFF90
-_KEPT = {0xFF50, _COD, 0xFF53, _QCD, 0xFF5D, 0xFF5E, 0xFF5F}
-"""CAP, COD, COC, QCD, QCC, RGN, POC: what decoding needs. Lengths and comments are left out."""
+_COD_BYTES_MIN = 14
+_UNNEEDED = {0xFF55, 0xFF57, 0xFF58, 0xFF63, 0xFF64}
+"""TLM, PLM, PLT, CRG, COM: lengths and remarks, left out of what the decoder is given. Whatever
+else is not SIZ, COD or QCD (progressions, regions, packed headers, coding of a single tile or
+component) no Sentinel-2 image has, and the decoder's memory and time would follow it."""
 
 _SCAN_BYTES = 1 << 20
 
@@ -195,19 +201,19 @@ class Jp2Tiles:
             position += 2 + size
         else:
             raise self._refuse("no tile follows its main header")
-        if not {_SIZ, _COD, _QCD} <= set(codes):
-            raise self._refuse("its main header lacks SIZ, COD or QCD")
+        if sorted(code for code in codes if code not in _UNNEEDED) != [_SIZ, _COD, _QCD]:
+            raise self._refuse("its main header has not one SIZ, one COD and one QCD")
         return position
 
     def _keep_segment(self, code: int, segment: bytes) -> None:
         if code == _SIZ:
             self._read_size(segment)
-        elif code == _PPM:
-            raise self._refuse("packed packet headers (PPM), which cannot be decoded tile by tile")
-        elif code in _KEPT:
+        elif code in (_COD, _QCD):
             if code == _COD:
                 self._check_coding(segment)
             self._segments += segment
+        elif code not in _UNNEEDED:
+            raise self._refuse(f"marker {code:04X} in its main header, which is not understood")
 
     def _read_size(self, segment: bytes) -> None:
         """SIZ (T.800 A.5.1): image and tile size, one component."""
@@ -231,10 +237,19 @@ class Jp2Tiles:
         self._tile_size = (tile_columns, tile_rows)
 
     def _check_coding(self, segment: bytes) -> None:
-        """COD (A.6.1): bounds on the number of packets, the one thing that could take forever."""
-        layers, levels = struct.unpack_from(">H", segment, 6)[0], segment[9] if len(segment) > 9 else 255
+        """COD (A.6.1): bounds on layers and precincts, which the decoder's memory and time follow."""
+        if len(segment) < _COD_BYTES_MIN:
+            raise self._refuse("damaged main header: COD is too short")
+        (layers,), levels = struct.unpack_from(">H", segment, 6), segment[9]
         if not 1 <= layers <= _LAYERS_MAX or levels > _LEVELS_MAX:
             raise self._refuse(f"damaged main header: {layers} layers, {levels} wavelet levels")
+        has_sizes = segment[4] & 1
+        if has_sizes and len(segment) < _COD_BYTES_MIN + levels + 1:
+            raise self._refuse("damaged main header: COD lacks sizes of precincts")
+        sizes = segment[_COD_BYTES_MIN:] if has_sizes else b"\xff" * (levels + 1)
+        precincts = _precincts(self.tile_rows, self.tile_columns, sizes[: levels + 1])
+        if precincts > _PRECINCTS_FREE + self.tile_rows * self.tile_columns // _PX_PER_PRECINCT:
+            raise self._refuse(f"damaged main header: {precincts} precincts in a tile")
 
     def _index(self, first_part: int) -> dict[int, _Parts]:
         """Where the parts of each tile lie. What is damaged is noted with its tile."""
@@ -277,11 +292,11 @@ class Jp2Tiles:
         return mark == _SOT or mark[:2] == _EOC
 
     def _next_sot(self, start: int) -> int | None:
-        """The first tile-part at or after ``start``."""
-        if self._pread(start, len(_SOT)) == _SOT:
+        """The first tile-part at or after ``start``, within the codestream."""
+        if self._pread(start, len(_SOT)) == _SOT and start < self._end:
             return start
         while start < self._end - _SOT_BYTES:
-            chunk = self._pread(start, _SCAN_BYTES)
+            chunk = self._pread(start, min(_SCAN_BYTES, self._end - start))
             found = chunk.find(_SOT)
             if found >= 0:
                 return start + found
@@ -306,8 +321,31 @@ class Jp2Tiles:
             if len(part) != end - start:
                 raise StripError("cut off: the file has become shorter")
             # SOT (A.4.2): tile 0; the length as found, which an intact file says as well.
-            stream += [_SOT, struct.pack(">HI", 0, len(part)), part[10:]]
+            head, data = part[10:_SOT_BYTES], _without_header(part)
+            stream += [_SOT, struct.pack(">HI", 0, _SOT_BYTES + len(data)), head, data]
         return b"".join([*stream, _EOC])
+
+
+def _precincts(rows: int, columns: int, sizes: bytes) -> int:
+    """At most so many precincts has a tile; ``sizes`` are exponents of 2 (A.6.1), coarsest level first."""
+    count = 0
+    for shift, exponents in zip(range(len(sizes) - 1, -1, -1), sizes, strict=True):
+        across, down = shift + (exponents & 15), shift + (exponents >> 4)
+        count += ((columns >> across) + 2) * ((rows >> down) + 2)
+    return count
+
+
+def _without_header(part: bytes) -> bytes:
+    """``part`` from its SOD on. Segments between SOT and SOD (A.4.2) may only be lengths and remarks."""
+    position = _SOT_BYTES
+    while part[position : position + 2] != _SOD:
+        if position + 4 > len(part):
+            raise StripError("does not decode (a tile-part without data)")
+        code, size = struct.unpack_from(">HH", part, position)
+        if code not in _UNNEEDED or size < 2:
+            raise StripError(f"does not decode (marker {code:04X} in the header of its tile-part)")
+        position += 2 + size
+    return part[position:]
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +48,9 @@ def judged(path: Path) -> Any:
             return file.read(1)
 
 
-def tiles_of(image: Jp2Tiles) -> list[tuple[int, int]]:
-    return [
-        (down, across)
-        for down in range(-(-image.rows // image.tile_rows))
-        for across in range(-(-image.columns // image.tile_columns))
-    ]
+def tiles_of(image: Jp2Tiles) -> Iterator[tuple[int, int]]:
+    """Of a damaged image there may be ten thousand million."""
+    return product(range(-(-image.rows // image.tile_rows)), range(-(-image.columns // image.tile_columns)))
 
 
 def decoded(path: Path) -> U16:
@@ -211,8 +210,12 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         (b"\xff\x51", 14, b"\x00\x00\x00\x01", "do not start at pixel 0"),
         (b"\xff\x52", 6, b"\xff\xff", "65535 layers"),
         (b"\xff\x52", 9, b"\xff", "255 wavelet levels"),
-        (b"\xff\x52", 0, b"\xff\x64", "lacks SIZ, COD or QCD"),
-        (b"\xff\x64", 0, b"\xff\x60", "PPM"),
+        (b"\xff\x52", 0, b"\xff\x64", "has not one SIZ, one COD"),
+        (b"\xff\x64", 0, b"\xff\x60", "marker FF60"),
+        (b"\xff\x64", 0, b"\xff\x53", "marker FF53"),
+        (b"\xff\x52", 2, b"\x00\x06", "COD is too short"),
+        (b"\xff\x52", 9, b"\x04", "COD lacks sizes of precincts"),
+        (b"\xff\x52", 14, b"\x00", "precincts in a tile"),
         (b"\xff\x5c", 2, b"\x00\x01", "damaged main header"),
     ],
 )
@@ -241,6 +244,29 @@ def test_a_tile_part_with_a_wrong_length_costs_nothing(damaged: Any, plane: U16,
             content[part + 6 : part + 10] = length.to_bytes(4, "big")
 
     np.testing.assert_array_equal(decoded(damaged(alter)), plane)
+
+
+def test_tiles_beyond_a_codestream_that_says_it_is_shorter_are_not_in_the_file(damaged: Any) -> None:
+    def alter(content: bytearray) -> None:
+        box = content.index(b"jp2c") - 4
+        content[box : box + 4] = (tile_parts(content)[2] - box).to_bytes(4, "big")
+
+    image = Jp2Tiles(damaged(alter))
+    image.decode(0, 0)
+    with pytest.raises(StripError, match="not in the file"):
+        image.decode(1, 0)
+    image.close()
+
+
+def test_a_tile_that_brings_a_coding_of_its_own_is_damaged(damaged: Any) -> None:
+    def alter(content: bytearray) -> None:
+        header_end = tile_parts(content)[0] + 12
+        content[header_end:header_end] = b"\xff\x52\x00\x0c\x00\x00\xff\xff\x00\x05\x04\x04\x00\x01"
+
+    image = Jp2Tiles(damaged(alter))
+    with pytest.raises(StripError, match="marker FF52"):
+        image.decode(0, 0)
+    image.close()
 
 
 def test_a_file_cut_off_loses_the_tiles_that_are_not_there_and_no_other(damaged: Any, plane: U16) -> None:
@@ -311,7 +337,7 @@ def test_whatever_is_damaged_a_tile_is_a_tile_or_a_strip_error(
         image = Jp2Tiles(damaged(alter))
     except StripError:
         return
-    for down, across in tiles_of(image)[:12]:
+    for down, across in islice(tiles_of(image), 12):
         try:
             tile = image.decode(down, across)
         except StripError:
