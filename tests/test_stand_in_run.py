@@ -14,6 +14,8 @@ from tests.test_commands import payload
 REPOSITORY = Path(__file__).resolve().parents[1]
 STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
 FAULTS = "crash@6 nan@14 hang@22"
+NAMES = {"crash": "died", "nan": "wrong", "hang": "late"}
+"""What run.json calls them."""
 
 
 def board(folder: Path, order: str, faults: str = "none") -> Path:
@@ -49,7 +51,13 @@ def test_a_run_that_lost_its_device_three_times_equals_one_on_the_cpu(tmp_path: 
     assert {name for name, body in found.items() if body != expected[name]} == set()
     devices = {str(device["device"]): device for device in report["devices"]}  # type: ignore[attr-defined]
     assert devices["stand_in"]["is_stand_in"]
-    assert devices["stand_in"]["losses"] >= 1
+    begun = json.loads((tmp_path / "lost" / "scratch" / "stand_in.state").read_text())["tiles"]
+    reached = [
+        NAMES[kind] for kind, _, tile in map(str.partition, FAULTS.split(), "@@@") if int(tile) < begun
+    ]
+    assert reached
+    assert devices["stand_in"]["faults"] == {name: reached.count(name) for name in reached}
+    assert devices["stand_in"]["losses"] == len(reached) == report["events"]["engine_demoted"]  # type: ignore[index]
     assert report["events"]["stand_in_used"] == 1  # type: ignore[index]
     scene = report["engines"]["scene"]  # type: ignore[index]
     assert sum(scene.values()) + report["tiles_no_data"] == report["tiles"]  # type: ignore[operator]

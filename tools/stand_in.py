@@ -52,11 +52,11 @@ def parse_faults(text: str) -> dict[int, str]:
 
 
 class State:
-    """What outlives the process: tiles begun, and until when the device is gone or hot."""
+    """What outlives the process: tiles begun, starts refused, until when the device is gone or hot."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        now = {"tiles": 0, "away_until_s": 0.0, "hot_until_s": 0.0}
+        now = {"tiles": 0, "refused": 0, "away_until_s": 0.0, "hot_until_s": 0.0}
         self.now: dict[str, float] = json.loads(path.read_text()) if path.exists() else now
 
     def save(self, **changes: float) -> None:
@@ -75,6 +75,7 @@ class StandIn:
         self._late_s = float(options.get("late_s", 5.0))
         self._state = State(Path(options["state"]))
         if self._state.now["away_until_s"] > time.time():
+            self._state.save(refused=self._state.now["refused"] + 1)
             raise protocol.FaultError("no_device", "the stand-in plays a device that is off the bus")
         is_myriad = options["target"] == "myriad"
         core = ov.Core()
@@ -98,7 +99,7 @@ class StandIn:
         self._state.save(tiles=tile + 1)
         fault = self._faults.get(tile)
         if fault is not None:
-            self._go_wrong(fault)
+            self._go_wrong(fault)  # nan and hot go with an answer
         request = self._requests[number]
         for port in request.model_inputs:
             request.set_tensor(port, ov.Tensor(inputs[port.get_any_name()], shared_memory=True))
@@ -108,6 +109,8 @@ class StandIn:
             output[...] = answer
         else:
             protocol.store_answer(answer, output, self._scores)
+        if fault == "hot":
+            self._state.save(hot_until_s=time.time() + AWAY_S)
         if fault == "nan":
             output[...] = 0 if output.dtype == np.uint8 else np.nan
 
@@ -118,8 +121,6 @@ class StandIn:
             time.sleep(_FOREVER_S)
         if fault == "late":
             time.sleep(self._late_s)
-        if fault == "hot":
-            self._state.save(hot_until_s=time.time() + AWAY_S)
         if fault == "lose":
             self._state.save(away_until_s=time.time() + AWAY_S)
             raise protocol.FaultError("failed", "Failed to read output from FIFO: NC_ERROR (stand-in)")

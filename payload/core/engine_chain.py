@@ -46,6 +46,9 @@ EVENT_OF_FAULT = {
 }
 """Faults of a device that has never served; told once until another takes its place."""
 
+_WRONG, _HOT = "wrong", "hot"
+"""Beside the values of EngineFault, what is counted of a device."""
+
 _LOOK_S = 0.01
 _GLANCE_S = 0.25
 _SETTLED = (Stage.SERVING, Stage.RETIRED)
@@ -70,10 +73,12 @@ class _Post:
     standing: Standing = field(default_factory=Standing)
     probes: list[Task] = field(default_factory=list)
     is_probe_out: bool = False
+    is_hot: bool = False
     told: EngineFault | None = None
     reason: str = "not started"
     peak_bytes: int = 0
     made: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
 
     @property
     def device(self) -> Device:
@@ -174,6 +179,7 @@ class EngineChain:
                 "reason": post.reason,
                 "peak_bytes": post.peak_bytes,
                 **{what: post.made[what] for what in ("tiles", "losses", "promotions", "recycled")},
+                "faults": dict(post.faults),
             }
             for name, post in self._posts.items()
         ]
@@ -209,6 +215,7 @@ class EngineChain:
         if all(other.device.name in call.refused_by for other in self._able(call.task)):
             raise error
         self._calls.insert(0, call)
+        post.faults[_WRONG] += 1
         self._demote(post, Signal.WRONG, str(error))
 
     def _able(self, task: Task) -> list[_Post]:
@@ -219,10 +226,16 @@ class EngineChain:
         post.made["tiles"] += 1
         degc, resident_bytes = post.device.temperature_degc(), post.device.resident_bytes()
         post.standing, signal = failover.after_tile(post.standing, resident_bytes, degc, self._rules)
-        if signal is Signal.HOT and degc is not None and post.standing.stage is Stage.SERVING:
-            self._telemetry.event("engine_hot", device=post.device.name, temperature_degc=degc)
+        self._feel(post, degc)
         if signal is not None:
             self._signal(post, signal)
+
+    def _feel(self, post: _Post, degc: float | None) -> None:
+        """Remember whether the device is too hot; told once until it is cool."""
+        was_hot, post.is_hot = post.is_hot, degc is not None and degc >= self._rules.hot_degc
+        if degc is not None and post.is_hot and not was_hot:
+            post.faults[_HOT] += 1
+            self._telemetry.event("engine_hot", device=post.device.name, temperature_degc=degc)
 
     def _weigh(self, post: _Post) -> None:
         post.peak_bytes = max(post.peak_bytes, post.device.resident_bytes())
@@ -268,6 +281,7 @@ class EngineChain:
         except EngineLostError as error:
             self._lose(post, error)
         except EngineOutputError as error:
+            post.faults[_WRONG] += 1
             self._demote(post, Signal.WRONG, str(error))
 
     def _held(self, post: _Post) -> list[_Call]:
@@ -287,6 +301,7 @@ class EngineChain:
 
     def _lose(self, post: _Post, error: EngineLostError) -> None:
         signal = failover.signal_of_loss(post.standing.stage, error.fault)
+        post.faults[error.fault.value] += 1
         name = EVENT_OF_FAULT.get(error.fault)
         if name is None or post.made["promotions"]:
             self._demote(post, signal, str(error))
@@ -337,7 +352,7 @@ class EngineChain:
     def _probe(self, post: _Post) -> None:
         """One step of the probe: ask, or look whether it has answered."""
         if not post.probes:
-            self._end_probe(post)
+            self._signal(post, Signal.RIGHT)
             return
         task = post.probes[0]
         reference = self._order[task][-1]
@@ -360,11 +375,10 @@ class EngineChain:
                     f"{post.device.name}: the known tile came back wrong: {found.class_ratio:.2%} of the "
                     f"classes, {found.reflectance_dn:.0f} dn of reflectance"
                 )
+                post.faults[_WRONG] += 1
                 self._demote(post, Signal.WRONG, reason)
                 return
         post.probes.pop(0)
-
-    def _end_probe(self, post: _Post) -> None:
-        degc = post.device.temperature_degc()
-        is_hot = degc is not None and degc >= self._rules.hot_degc
-        self._signal(post, Signal.HOT if is_hot else Signal.RIGHT)
+        self._feel(post, post.device.temperature_degc())
+        if post.is_hot:
+            self._signal(post, Signal.HOT)

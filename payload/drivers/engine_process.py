@@ -36,6 +36,8 @@ from payload.types import EngineName, Inference, Target, Task, Tile, TileGrid
 WORKER = Path(protocol.__file__)
 _LOOK_S = 0.05
 _ALIGNMENT_BYTES = 64
+_UNTOUCHED_BYTES = 256 << 20
+"""Private addresses of a healthy child that hold nothing: stacks and heaps; 100 MiB were seen."""
 _CHANNELS = {"b10": 4, "b20": 6, "b60": 3}
 
 
@@ -48,7 +50,8 @@ class WorkerSpec:
         target: which artifacts it runs.
         runtime: key of RUNTIMES in the worker.
         python: interpreter that has the runtime; None for this program's own.
-        memory_bytes: resident memory that the child may have before it is killed.
+        memory_bytes: resident memory that the child may have before it is killed; the kernel gives
+            it no more than _UNTOUCHED_BYTES of addresses beyond, should it grow faster than is looked.
         start_s, deadline_s: until it must have loaded; until it must have answered a tile.
         options: what the runtime's class in the worker reads.
     """
@@ -73,6 +76,7 @@ class _Call:
     index: int
     slot: int
     refusal: str | None = None
+    degc: float | None = None
 
 
 class ProcessEngine:
@@ -120,7 +124,7 @@ class ProcessEngine:
         self._load |= {
             "runtime": self._spec.runtime,
             "threads": self._spec.threads,
-            "memory_bytes": self._spec.options.get("limit_bytes", 0),
+            "data_bytes": self._spec.memory_bytes + _UNTOUCHED_BYTES,
             "window_px": [rows, columns],
             "options": dict(self._spec.options),
             "inputs": inputs,
@@ -238,7 +242,7 @@ class ProcessEngine:
             return None
         call = self._calls.popleft()
         self._answered -= 1
-        self._handed_out = call
+        self._handed_out, self._degc = call, call.degc
         if call.refusal is not None:
             self._lose(EngineFault.FAILED, call.refusal)
         output = self._outputs[call.slot][self._tasks.index(call.task)][0]
@@ -258,7 +262,7 @@ class ProcessEngine:
         return self._child.resident_bytes() if self._child else 0
 
     def temperature_degc(self) -> float | None:
-        """What the device said with its last answer; None if it does not say."""
+        """What the device said with the answer collected last; None if it does not say."""
         return self._degc
 
     @property
@@ -293,10 +297,11 @@ class ProcessEngine:
             told = json.loads(body)
             self._lose(EngineFault(told["fault"]), told["text"])
         elif self._answered < len(self._calls) and self._calls[self._answered].slot == number:
+            call = self._calls[self._answered]
             if kind == b"FAIL":
-                self._calls[self._answered].refusal = json.loads(body)["text"]
+                call.refusal = json.loads(body)["text"]
             elif value != protocol.NO_TEMPERATURE:
-                self._degc = value / 10
+                call.degc = value / 10
             self._answered += 1
             self._head_since_s = time.monotonic()
         else:

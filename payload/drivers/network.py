@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
+from payload.drivers.engine_worker import is_plausible
 from payload.errors import EngineOutputError
 from payload.types import F32, U8, EngineName, Grid, Precision, Target, Task
 
@@ -41,10 +40,5 @@ def check_plausible(task: Task, index: int, output: U8 | F32) -> None:
     Raises:
         EngineOutputError: numbers that are none, or not one pixel of a row with a class ahead.
     """
-    if task is Task.SURFACE:
-        is_plausible = bool(np.isfinite(output).all())
-    else:
-        middle = output[:, output.shape[1] // 2]
-        is_plausible = bool((middle.max(axis=0) != middle.min(axis=0)).any())
-    if not is_plausible:
+    if not is_plausible(output):
         raise EngineOutputError(f"tile {index}: the {task.value} network gave impossible numbers", index)

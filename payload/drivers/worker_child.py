@@ -18,6 +18,7 @@ Frame = tuple[bytes, int, int, bytes]
 
 _LOG_MAX_BYTES = 4096
 _KILL_WAIT_S = 1.0
+_NO_MEMORY = (b"MemoryError", b"bad_alloc", b"Cannot allocate memory")
 
 
 class WorkerChild:
@@ -109,6 +110,8 @@ class WorkerChild:
             return EngineFault.MUTEX_TAKEN, f"the plugin ended the process: {said}"
         if b"ModuleNotFoundError" in self._log:
             return EngineFault.NO_RUNTIME, f"{self._python}: {said}"
+        if any(word in self._log for word in _NO_MEMORY):
+            return EngineFault.MEMORY, f"it got no more memory: {said}"
         code = self._process.returncode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return EngineFault.DIED, f"the process ended with {how}; last words: {said}"

@@ -136,6 +136,20 @@ def test_a_child_above_its_memory_is_killed(started: Callable[..., ProcessEngine
     assert caught.value.fault is EngineFault.MEMORY
 
 
+def test_a_child_gets_no_more_addresses_than_its_memory_allows(
+    started: Callable[..., ProcessEngine], tmp_path: Path
+) -> None:
+    greedy = tmp_path / "greedy.py"  # what it takes at once is never touched: no look at it would tell
+    greedy.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "import numpy as np\nfrom payload.drivers import engine_worker\n"
+        "engine_worker.main({'openvino': lambda load, networks: np.empty(1 << 30, np.uint8)})\n"
+    )
+    with pytest.raises(EngineLostError, match="got no more memory") as caught:
+        started(worker=greedy, memory_bytes=128 << 20)
+    assert caught.value.fault is EngineFault.MEMORY
+
+
 def test_a_child_tells_what_it_weighs(started: Callable[..., ProcessEngine]) -> None:
     engine = started()
     assert 40 << 20 < engine.resident_bytes() < 256 << 20
