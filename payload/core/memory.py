@@ -47,6 +47,9 @@ class EngineLoad:
     per_window_px_bytes: float
 
 
+_INTERPRETER = "Python and the flight libraries, OpenVINO too: it computes the formulas per sample"
+
+
 def plan_memory(
     config: Config,
     strip: StripInfo,
@@ -89,7 +92,7 @@ def _plan(
 ) -> MemoryPlan:
     tiling = Tiling(tiles, strip.rows, strip.columns)
     terms: tuple[MemoryTerm, ...] = (
-        MemoryTerm("interpreter", config.memory.interpreter_bytes, "Python and the flight libraries"),
+        MemoryTerm("interpreter", config.memory.interpreter_bytes, _INTERPRETER),
         MemoryTerm(
             "rows",
             row_buffer_bytes(tiling),

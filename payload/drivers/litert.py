@@ -42,6 +42,10 @@ class LiteRt:
                 return int(port["shape"][1]), int(port["shape"][2])
         raise ValueError("no input b10")
 
+    def answers_bytes(self, number: int) -> bool:
+        """Whether a network answers scores, and not an atmosphere."""
+        return bool(self._interpreters[number].get_output_details()[0]["dtype"] == np.int8)
+
     def infer(self, number: int, inputs: dict[str, Any], output: Any) -> None:
         """Fill ``output`` (uint8 scores or float32 atmosphere) from the tensors of one tile."""
         interpreter = self._interpreters[number]

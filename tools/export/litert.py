@@ -1,0 +1,91 @@
+"""The LiteRT files of a model, one for each window, and what they take of the host.
+
+Run as a module it is the measuring child: load the file, infer, print the bytes by which the
+peak of resident memory rose, the runtime's own code included: no other engine brings it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from payload.core.probe import probe_tile
+from payload.drivers.litert import LiteRt
+from payload.drivers.network import CELL_PX, GEOMETRY, GRID_OF_INPUT
+from payload.types import TileGrid
+from tools.export.artifact import Window, described
+
+STEM = "litert_int8"
+SMALLER_PX = (240, 528)
+"""A second window, so that a line can be drawn through what two take."""
+
+HALO_PX = 72
+ROOT = Path(__file__).resolve().parents[2]
+STATUS = Path("/proc/self/status")
+
+
+def export_litert(folder: Path, windows: Sequence[Window]) -> tuple[dict[str, Any], list[str]]:
+    """The artifact whose files lie in ``folder`` now, and a line on each file.
+
+    Raises:
+        TfliteError: an operator that is not known.
+    """
+    from tools.export.tflite import tflite_of  # not in the child, whose memory is measured
+    from tools.networks.footprint import fit_line
+
+    files, lines = [], []
+    for rows_px, columns_px in windows:
+        path = folder / f"{STEM}_{rows_px}x{columns_px}.tflite"
+        path.write_bytes(tflite_of(folder, rows_px, columns_px))
+        files.append(path)
+        lines.append(f"{folder.name} {rows_px}x{columns_px}: TFLite, {path.stat().st_size / 2**10:.0f} KiB")
+    with tempfile.TemporaryDirectory() as work:
+        small = Path(work) / "small.tflite"
+        small.write_bytes(tflite_of(folder, *SMALLER_PX))
+        rows, columns = max(windows)
+        points = [
+            (rows * columns, measure_bytes(folder / f"{STEM}_{rows}x{columns}.tflite")),
+            (SMALLER_PX[0] * SMALLER_PX[1], measure_bytes(small)),
+        ]
+    return described("tflite", "litert", "int8", files, fit_line(points)), lines
+
+
+def measure_bytes(path: Path) -> int:
+    """Peak growth of a fresh process that runs the file at ``path``."""
+    command = [sys.executable, "-m", "tools.export.litert", str(path.resolve())]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
+
+
+def _status_bytes(field: str) -> int:
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+def main() -> None:
+    """Load the file, infer three times, print the growth in bytes."""
+    content = Path(sys.argv[1]).read_bytes()
+    before = _status_bytes("VmRSS")
+    runtime = LiteRt([content], 1)
+    rows, columns = runtime.window_px(0)
+    tile = probe_tile(TileGrid(rows - 2 * HALO_PX, columns - 2 * HALO_PX, HALO_PX))
+    inputs = {GEOMETRY: tile.geometry, **{name: tile.codes[grid] for name, grid in GRID_OF_INPUT.items()}}
+    tensors_bytes = sum(array.nbytes for array in inputs.values())
+    cells = 1, 48, rows // CELL_PX, columns // CELL_PX
+    is_scene = runtime.answers_bytes(0)
+    output = np.empty((1, 4, rows, columns), np.uint8) if is_scene else np.empty(cells, np.float32)
+    for _ in range(3):
+        runtime.infer(0, inputs, output)
+    print(_status_bytes("VmHWM") - before - tensors_bytes)
+
+
+if __name__ == "__main__":
+    main()
