@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +20,10 @@ from payload.drivers.engine_process import ProcessEngine
 from payload.errors import EngineFault, EngineLostError
 from payload.types import Task
 from tests.test_commands import payload
+from tests.without_myriad import MYRIAD_PYTHON, foreign_mutex, needs_old_runtime
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FLATSAT = REPOSITORY / "firmware_configs" / "flatsat.yaml"
-MYRIAD_PYTHON = REPOSITORY / "build" / "myriad" / "bin" / "python"
-
-needs_old_runtime = pytest.mark.skipif(
-    not MYRIAD_PYTHON.exists(), reason="python -m tools.make_myriad_env build/myriad first"
-)
 
 
 def bus_with_a_myriad(folder: Path) -> str:
@@ -115,31 +109,15 @@ def test_what_the_plugin_complains_of_has_a_name(said: str, fault: str) -> None:
 
 
 @needs_old_runtime
-@pytest.mark.skipif(
-    os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root that can give up a capability"
-)
 @pytest.mark.parametrize("who_looks", ["the worker", "the plugin"])
 def test_a_mutex_of_another_user_is_named_even_where_the_plugin_ends_the_process(
     tmp_path: Path, who_looks: str
 ) -> None:
-    mutex = Path(engine_worker.MYRIAD_MUTEX)
-    if mutex.exists() and mutex.stat().st_uid != 0:
-        pytest.skip(f"{mutex} is in use")
-    mutex.unlink(missing_ok=True)
-    lesser = tmp_path / "python"  # root without the right to open what is not its own
-    lesser.write_text(
-        f'#!/bin/sh\nexec setpriv --bounding-set=-dac_override,-dac_read_search {MYRIAD_PYTHON} "$@"\n'
-    )
-    lesser.chmod(0o755)
     options: dict[str, object] = {"usb_devices": bus_with_a_myriad(tmp_path)}
     if who_looks == "the plugin":
         options["mutex"] = str(tmp_path / "none")
-    mutex.touch(0o640)
-    os.chown(mutex, 65534, 65534)
-    try:
-        error = complaint(lesser, options)
-    finally:
-        mutex.unlink()
+    with foreign_mutex(tmp_path) as python:
+        error = complaint(python, options)
     assert error.fault is EngineFault.MUTEX_TAKEN
     assert ("belongs to user 65534" if who_looks == "the worker" else "ended the process") in str(error)
 
@@ -154,7 +132,5 @@ def test_the_real_plugin_without_a_device_gives_up_by_itself(tmp_path: Path) -> 
 def test_the_wrong_python_is_told_from_a_missing_runtime(tmp_path: Path) -> None:
     error = complaint(Path("/nowhere/python"), {})
     assert error.fault is EngineFault.NO_PYTHON
-    if not engine_worker._has_library("libusb-1.0.so.0"):
-        pytest.skip("libusb is missing here, which is told before the runtime")
     here = complaint(Path(sys.executable), {"usb_devices": bus_with_a_myriad(tmp_path)})
     assert here.fault is EngineFault.NO_RUNTIME

@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from payload.drivers.product_store import SqliteProductStore
 from tests.test_commands import payload
 
@@ -70,19 +68,3 @@ def test_a_flight_board_refuses_the_stand_in(tmp_path: Path) -> None:
     done = payload("run", STRIP, "--config", path, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "stand_in is for benches" in done.stderr
-
-
-@pytest.mark.parametrize("python", ["/nowhere/python"])
-def test_a_flatsat_without_its_myriad_goes_on_within_seconds_with_one_event(
-    tmp_path: Path, python: str
-) -> None:
-    text = (REPOSITORY / "firmware_configs" / "flatsat.yaml").read_text()
-    text = text.replace("../build/myriad/bin/python", python).replace(": ../", f": {REPOSITORY}/")
-    text = text.replace(f"{REPOSITORY}/build", str(tmp_path))
-    path = tmp_path / "flatsat.yaml"
-    path.write_text(text)
-    done = payload("run", STRIP, "--config", path, "--out", tmp_path / "out", "--json")
-    assert done.returncode == 0, done.stderr
-    events = json.loads(done.stdout)["events"]
-    assert sum(count for name, count in events.items() if name.startswith("engine_no")) <= 1
-    assert events["engine_promoted"] == 1

@@ -4,8 +4,9 @@
 
 Per target: share of pixels with the same class, or mean error of surface reflectance in dn
 (0.0001) over all bands and of each; and the layer whose results are off most. cpu is the INT8
-that flies; myriad is the float16 artifact with its arithmetic SIMULATED on this processor, a
-device will be off further. Exit code 1 if a target is beyond what its manifest permits.
+that flies, and the same as IR v10 on each old OpenVINO that is in build/; tflite is LiteRT;
+myriad is the float16 artifact with its arithmetic SIMULATED on this processor, a device will be
+off further. Exit code 1 if a target is beyond what its manifest permits.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from payload.core.probe import Disagreement, class_disagreement, reflectance_err
 from payload.drivers.network import GEOMETRY, GRID_OF_INPUT
 from payload.types import F32, SURFACE_BANDS_OF_GRID, Grid, Task
 from tools import material
+from tools.export.runtimes import Feed, LiteRtReader, OldOpenVinoReader
 from tools.halves import simulate_halves
 
-Feed = Mapping[str, NDArray[np.float32]]
+BUILD = Path(__file__).resolve().parents[1] / "build"
+OLD_RUNTIMES = {"2021.4.2": "myriad", "2022.3.2": "myriad_2022"}
+"""Versions, and where `tools.make_myriad_env` put them."""
 
 WINDOW_MULTIPLE_PX = 48
 _PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -78,40 +82,54 @@ def _layers(model: ov.Model) -> list[str]:
     return [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in _LAYERS]
 
 
-def _worst_layer(float32: ov.Model, other: ov.Model, feed: Feed) -> tuple[str, float]:
-    """The layer that both have whose results are off most: RMS of the error over RMS of the values."""
-    names = [name for name in _layers(float32) if name in set(_layers(other))]
-    found = {}
-    answers = []
-    for model in (float32, other):
-        whole = model.clone()
+class OpenVinoReader:
+    """A network in this process's OpenVINO."""
+
+    def __init__(self, model: ov.Model) -> None:
+        self._model, self._read = model, _reader(model)
+
+    def answer(self, feed: Feed) -> F32:
+        """(channel, row, col)."""
+        (answer,) = self._read(feed)
+        found: F32 = answer[0]
+        return found
+
+    def layers(self, feed: Feed) -> dict[str, F32]:
+        """What operators made, by their names."""
+        whole, names = self._model.clone(), _layers(self._model)
         by_name = {op.get_friendly_name(): op for op in whole.get_ordered_ops()}
-        outputs = [by_name[name].output(0) for name in names]
-        results = [ov.opset13.result(output) for output in outputs]
-        answers.append(_reader(ov.Model(results, whole.get_parameters()))(feed))
-    for name, expected, answered in zip(names, *answers, strict=True):
-        if expected.shape == answered.shape:
-            error = float(np.sqrt(np.mean((expected - answered) ** 2)))
-            found[name] = error / (float(np.sqrt(np.mean(expected**2))) or 1.0)
-    return max(found.items(), key=lambda item: item[1], default=("of the same name: none", 0.0))
+        results = [ov.opset13.result(by_name[name].output(0)) for name in names]
+        return dict(zip(names, _reader(ov.Model(results, whole.get_parameters()))(feed), strict=True))
 
 
-def measure(task: Task, target: str, float32: ov.Model, other: ov.Model, feeds: Sequence[Feed]) -> Parity:
+def _worst_layer(expected: Mapping[str, F32], answered: Mapping[str, F32]) -> tuple[str, float]:
+    """The layer that both have whose results are off most: RMS of the error over RMS of the values."""
+    found = {}
+    for name, values in expected.items():
+        if name in answered and answered[name].shape == values.shape:
+            error = float(np.sqrt(np.mean((values - answered[name]) ** 2)))
+            found[name] = error / (float(np.sqrt(np.mean(values**2))) or 1.0)
+    return max(found.items(), key=lambda item: item[1], default=("none of the same name", 0.0))
+
+
+def measure(task: Task, target: str, float32: OpenVinoReader, other: Reader, feeds: Sequence[Feed]) -> Parity:
     """Compare ``other`` with ``float32`` over ``feeds``."""
-    expect, answer = _reader(float32), _reader(other)
     classes, errors = [], []
     for feed in feeds:
-        (expected,), (answered,) = expect(feed), answer(feed)
+        expected, answered = float32.answer(feed), other.answer(feed)
         if task is Task.SCENE:
-            classes.append(class_disagreement(expected[0], answered[0]))
+            classes.append(class_disagreement(expected, answered))
         else:
-            shape = 4, -1, *expected.shape[2:]
-            errors.append(reflectance_errors_dn(expected[0].reshape(shape), answered[0].reshape(shape)))
+            shape = 4, -1, *expected.shape[1:]
+            errors.append(reflectance_errors_dn(expected.reshape(shape), answered.reshape(shape)))
     per_band: F32 = np.mean(errors, axis=0) if errors else np.zeros(0, np.float32)
     found = Disagreement(
         float(np.mean(classes)) if classes else 0.0, float(per_band.mean()) if errors else 0.0
     )
-    return Parity(target, found, tuple(map(float, per_band)), *_worst_layer(float32, other, feeds[0]))
+    worst = ("not looked at", 0.0)
+    if not isinstance(other, OldOpenVinoReader):
+        worst = _worst_layer(float32.layers(feeds[0]), other.layers(feeds[0]))
+    return Parity(target, found, tuple(map(float, per_band)), *worst)
 
 
 def parities(folder: Path, feeds: Sequence[Feed]) -> list[tuple[Parity, Disagreement | None]]:
@@ -119,19 +137,43 @@ def parities(folder: Path, feeds: Sequence[Feed]) -> list[tuple[Parity, Disagree
     content = json.loads((folder / "manifest.json").read_text())
     task = Task(content["task"])
     core = ov.Core()
-    float32 = core.read_model(folder / "fp32.onnx")
+    float32 = OpenVinoReader(core.read_model(folder / "fp32.onnx"))
     found = []
     for artifact in content["artifacts"]:
-        xml = next((file["path"] for file in artifact["files"] if file["path"].endswith(".xml")), None)
-        if xml is None:
-            continue
-        model, label = core.read_model(folder / xml), f"{artifact['target']} {artifact['precision']}"
-        if artifact["target"] == "myriad":
-            model, label = simulate_halves(model), f"{label} SIMULATED"
+        target, label = artifact["target"], f"{artifact['target']} {artifact['precision']}"
         permitted = artifact.get("disagreement")
         limit = Disagreement(**permitted) if permitted else None
-        found.append((measure(task, label, float32, model, feeds), limit))
+        reader: Reader
+        if target == "tflite":
+            reader, label = LiteRtReader(folder, task), f"{label} LiteRT"
+        else:
+            xml = next(file["path"] for file in artifact["files"] if file["path"].endswith(".xml"))
+            model = core.read_model(folder / xml)
+            if target == "myriad":
+                model, label = simulate_halves(model), f"{label} SIMULATED"
+            reader = OpenVinoReader(model)
+        found.append((measure(task, label, float32, reader, feeds), limit))
+        if target == "cpu":
+            found += [(parity, limit) for parity in old_parities(folder, task, float32, feeds)]
     return found
+
+
+def old_parities(folder: Path, task: Task, float32: OpenVinoReader, feeds: Sequence[Feed]) -> list[Parity]:
+    """The INT8 IR v10 that `tools.export` left, on every old OpenVINO that is there."""
+    files = [BUILD / "export" / f"{folder.name}_int8_v10{suffix}" for suffix in (".xml", ".bin")]
+    found = []
+    for version, environment in OLD_RUNTIMES.items():
+        python = BUILD / environment / "bin" / "python"
+        if python.exists() and all(map(Path.exists, files)):
+            reader = OldOpenVinoReader(files, task, python)
+            try:
+                found.append(measure(task, f"cpu int8 IR v10, openvino {version}", float32, reader, feeds))
+            finally:
+                reader.close()
+    return found
+
+
+Reader = OpenVinoReader | LiteRtReader | OldOpenVinoReader
 
 
 def _print(folder: Path, parity: Parity, limit: Disagreement | None) -> None:

@@ -23,7 +23,6 @@ Rules:
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import json
 import mmap
 import os
@@ -110,12 +109,12 @@ class InferenceEngine:
     def __init__(self, load: dict[str, Any], networks: list[dict[str, Any]]) -> None:
         options = load["options"]
         self._device = options.get("device", "MYRIAD")
-        if self._device == "MYRIAD":
-            look_for_myriad(options.get("usb_devices", USB_DEVICES), options.get("mutex", MYRIAD_MUTEX))
         try:
             from openvino import inference_engine
         except ImportError as error:
             raise FaultError("no_runtime", _no_runtime("openvino 2021.4.2", error)) from error
+        if self._device == "MYRIAD":
+            look_for_myriad(options.get("usb_devices", USB_DEVICES), options.get("mutex", MYRIAD_MUTEX))
         self._core = inference_engine.IECore()
         self._rows, self._columns = load["window_px"]
         self._networks = [self._load(network) for network in networks]
@@ -205,7 +204,7 @@ def look_for_myriad(usb_devices: str, mutex: str) -> None:
     Raises:
         FaultError: no_libusb, no_device, no_permission or mutex_taken.
     """
-    if ctypes.util.find_library("usb-1.0") is None and not _has_library("libusb-1.0.so.0"):
+    if not _has_library("libusb-1.0.so.0"):
         raise FaultError("no_libusb", "libusb-1.0.so.0 is missing: install libusb-1.0-0")
     try:
         with open(mutex, "r+b"):  # noqa: PTH123  # a Path has no more to say
