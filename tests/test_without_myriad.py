@@ -35,7 +35,7 @@ WORKER = REPOSITORY / "payload" / "drivers" / "engine_worker.py"
         pytest.param(foreign_mutex, "engine_mutex_taken", marks=needs_old_runtime),
     ],
 )
-def test_a_flatsat_that_lacks_something_says_what_and_goes_on_on_the_processor(
+def test_a_flatsat_that_lacks_something_says_what_and_goes_on_on_the_cpu(
     tmp_path: Path, lacking: Callable[[Path], AbstractContextManager[Path]], event: str
 ) -> None:
     text = (REPOSITORY / "firmware_configs" / "flatsat.yaml").read_text()
