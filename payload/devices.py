@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from payload.assembly import Model
 from payload.config import Config
-from payload.config.engines import ChildConfig, EngineKind, StandInConfig
+from payload.config.engines import EngineKind
 from payload.core.engine_chain import EngineChain, Link
-from payload.core.manifest import Artifact
 from payload.core.memory import child_term_name
 from payload.core.probe import Disagreement, probe_tile
 from payload.core.telemetry import Telemetry
@@ -18,47 +16,14 @@ from payload.drivers.board import SystemClock
 from payload.drivers.engine_inside import InsideEngine
 from payload.drivers.engine_litert import LiteRtEngine
 from payload.drivers.engine_openvino import OpenVinoEngine
-from payload.drivers.engine_process import WORKER, ProcessEngine, WorkerSpec
+from payload.drivers.engine_process import ProcessEngine
 from payload.drivers.network import Network
 from payload.errors import EngineFault, EngineLostError, EngineOutputError
 from payload.ports import Device, Engine
 from payload.types import MemoryPlan, Task, TileGrid
+from payload.workers import network_files, worker_spec
 
-_RUNTIMES = {
-    EngineKind.MYRIAD: "myriad",
-    EngineKind.OPENVINO: "openvino",
-    EngineKind.LITERT: "litert",
-    EngineKind.STAND_IN: "stand_in",
-}
 _SAME = Disagreement(0.0, 0.0)
-
-
-def worker_spec(kind: EngineKind, config: Config) -> WorkerSpec:
-    """How the process of an engine is run."""
-    child = config.engine.child(kind)
-    assert child is not None, kind
-    is_stand_in = isinstance(child, StandInConfig)
-    options: dict[str, object] = {}
-    if isinstance(child, StandInConfig):
-        state = config.folder(config.strip.scratch) / "stand_in.state"
-        state.unlink(missing_ok=True)  # its tiles are counted from this run on
-        options = {"faults": child.faults, "state": str(state), "target": child.target.value}
-    return WorkerSpec(
-        device=kind.value,
-        target=config.engine.target(kind),
-        runtime=_RUNTIMES[kind],
-        python=_python(child, config) if isinstance(child, ChildConfig) else None,
-        threads=1 if is_stand_in else config.engine.threads,
-        memory_bytes=child.memory_bytes,
-        start_s=child.start_s,
-        deadline_s=child.deadline_s,
-        worker=config.folder(child.worker) if isinstance(child, StandInConfig) else WORKER,
-        options=options,
-    )
-
-
-def _python(child: ChildConfig, config: Config) -> Path | None:
-    return None if child.python == "this" else config.folder(child.python)
 
 
 def build_chain(
@@ -116,25 +81,16 @@ def network_of(kind: EngineKind, config: Config, model: Model, window_px: tuple[
     """
     manifest, target = model.manifest, config.engine.target(kind)
     artifact = model.artifact_for(target)
+    if artifact is not None:
+        files = network_files(artifact, model.verified_files(artifact), window_px)
+        if files:
+            return Network(manifest.task, manifest.name, manifest.sha256, artifact.precision, files)
     size = "{}x{}".format(*window_px)
-    if artifact is None or not _fits(artifact, size):
-        raise EngineLostError(
-            f"{manifest.name} has no artifact for {target.value} and windows of {size} px; "
-            "`python -m tools.export` makes it",
-            EngineFault.BAD_NETWORK,
-        )
-    files = {
-        name: content
-        for name, content in model.verified_files(artifact).items()
-        if size in name or not name.endswith((".blob", ".tflite"))
-    }
-    return Network(manifest.task, manifest.name, manifest.sha256, artifact.precision, files)
-
-
-def _fits(artifact: Artifact, size: str) -> bool:
-    """Whether some file serves windows of that size: IR any, a blob or TFLite file its own."""
-    names = [file.path for file in artifact.files]
-    return any(name.endswith(".xml") or (size in name and name.endswith(".tflite")) for name in names)
+    raise EngineLostError(
+        f"{manifest.name} has no artifact for {target.value} and windows of {size} px; "
+        "`python -m tools.export` makes it",
+        EngineFault.BAD_NETWORK,
+    )
 
 
 def _permitted(kind: EngineKind, config: Config, model: Model) -> Disagreement:

@@ -22,9 +22,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from payload.core.delta import DELTA_MAGIC, BaseFiles, DeltaSource
-from payload.core.known_answer import KnownAnswers, compare, read_known_answers
+from payload.core.known_answer import Disagreement, KnownAnswers, compare, read_known_answers
 from payload.core.manifest import Artifact, ModelManifest
 from payload.core.package import (
+    Allowance,
     Package,
     Surroundings,
     check_files,
@@ -36,9 +37,9 @@ from payload.core.scrub import seal_bytes
 from payload.core.signed import HEAD_MAX_BYTES, Root, read_root
 from payload.core.slots import Occurrence, Slot
 from payload.core.telemetry import Telemetry
-from payload.errors import BudgetError, ConfigError, EngineLostError, InstallError
+from payload.errors import BudgetError, ConfigError, EngineFault, EngineLostError, InstallError
 from payload.model_slots import COPIES, ModelSlots, SlotPackage
-from payload.types import Task
+from payload.types import Target, Task
 from payload.update_ports import ByteFile, ModelDisk
 
 READ_BYTES = 64 << 10
@@ -47,10 +48,20 @@ RECORDS_BYTES = 64 << 10
 """Room on the disk for records and their parts."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskedDevice:
+    """A device of a task's order, by its name in the configuration; the reference must serve."""
+
+    name: str
+    target: Target
+    is_reference: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """What a device is to answer, and with which network."""
 
+    device: AskedDevice
     model: ModelManifest
     artifact: Artifact
     files: Mapping[str, bytes]
@@ -61,10 +72,12 @@ class Prover(Protocol):
     """Runs known tiles on a device, in a process of its own."""
 
     def __call__(self, asked: Asked) -> list[NDArray[Any]]:
-        """The whole output for each known tile, in their order.
+        """The whole output for each known tile, in their order; none where the device's artifact
+        does not serve their window and was judged by one of flight size alone.
 
         Raises:
-            EngineLostError: no answer: dead, late, over its memory.
+            EngineLostError: no answer: dead, late, over its memory, or not there.
+            InstallError: a wrong one.
         """
         ...
 
@@ -124,6 +137,7 @@ class Installation:
         slots: the slots of each task.
         surroundings: what a package of a task must fit.
         fits: raises ConfigError or BudgetError where the model cannot work with the configuration.
+        devices: who will use a task's models, the reference first.
         prove: asks a device.
     """
 
@@ -132,12 +146,14 @@ class Installation:
         slots: Mapping[Task, ModelSlots],
         surroundings: Callable[[Task], Surroundings],
         fits: Callable[[ModelManifest], None],
+        devices: Callable[[Task], Sequence[AskedDevice]],
         prove: Prover,
         telemetry: Telemetry,
     ) -> None:
         self._slots = slots
         self._surroundings = surroundings
         self._fits = fits
+        self._devices = devices
         self._prove = prove
         self._telemetry = telemetry
 
@@ -148,7 +164,7 @@ class Installation:
             InstallError: refused, with the number of the reason.
             StoreError: the disk refuses.
         """
-        package, artifacts, sha256 = self.check(source, root)
+        package, sha256 = self.check(source, root)
         model = package.manifest.model
         slots = self._slots[model.task]
         needed_bytes = len(COPIES) * (source.size_bytes + seal_bytes(source.size_bytes)) + RECORDS_BYTES
@@ -166,7 +182,7 @@ class Installation:
             slots.write(name, source.blocks)
             slots.check_written(name)
             slots.move(name, Occurrence.WROTE)
-            self._ask_devices(slots.load(name), artifacts)
+            self._ask_devices(slots.load(name))
             slots.move(name, Occurrence.ANSWERED)
         except InstallError:
             slots.move(name, Occurrence.REFUSED)
@@ -182,8 +198,8 @@ class Installation:
         )
         return Installed(model.task, model.name, model.version, name.value, sha256)
 
-    def check(self, source: PackageSource, root: Root | None) -> tuple[Package, Sequence[Artifact], str]:
-        """The package, what of it will run here, and its SHA-256; nothing is written.
+    def check(self, source: PackageSource, root: Root | None) -> tuple[Package, str]:
+        """The package and its SHA-256; nothing is written.
 
         Raises:
             InstallError: it is not to be believed, or not for this payload now.
@@ -200,7 +216,7 @@ class Installation:
         limit_bytes = self._surroundings(Task.SCENE).package_max_bytes
         package = read_package(head, source.size_bytes, root, limit_bytes)
         model = package.manifest.model
-        artifacts = check_surroundings(package.manifest, self._surroundings(model.task))
+        check_surroundings(package.manifest, self._surroundings(model.task))
         try:
             self._fits(model)
         except (ConfigError, BudgetError) as error:
@@ -208,37 +224,65 @@ class Installation:
         if self._slots[model.task].record.is_trial:
             raise refuse(Refusal.TRIAL_RUNS, f"the {model.task.value} model on trial is not confirmed yet")
         check_files(package, chain([head[package.head_bytes :]], _hashed(blocks, digest.update)))
-        return package, artifacts, digest.hexdigest()
+        return package, digest.hexdigest()
 
-    def _ask_devices(self, written: SlotPackage, artifacts: Sequence[Artifact]) -> None:
+    def _ask_devices(self, written: SlotPackage) -> None:
         manifest = written.manifest
         known = read_known_answers(written.files[manifest.known_answers.path], manifest.model.task)
-        for artifact in artifacts:
+        artifacts = {artifact.target: artifact for artifact in manifest.model.artifacts}
+        for device in self._devices(manifest.model.task):
+            artifact = artifacts.get(device.target)
+            if artifact is None:  # the reference's is there: `check_surroundings`
+                self._tell_unasked(manifest.model, device, f"no artifact for {device.target.value}")
+                continue
             files = {file.path: written.files[file.path] for file in artifact.files}
-            try:
-                answers = self._prove(Asked(manifest.model, artifact, files, known))
-            except EngineLostError as error:
-                raise refuse(
-                    _REFUSAL_OF_FAULT.get(error.fault.value, Refusal.DEVICE_LOST), str(error)
-                ) from error
-            allowed = manifest.allowances[artifact.target]
-            found = compare(known, answers, allowed.tolerance)
-            if found.ratio > allowed.disagreement_ratio:
-                raise refuse(
-                    Refusal.WRONG_ANSWER,
-                    f"{artifact.target.value}: {found.ratio:.1%} of the samples differ by more than "
-                    f"{allowed.tolerance:g}, the largest by {found.largest:g}",
-                )
-            self._telemetry.event(
-                "known_answers_passed",
-                task=manifest.model.task.value,
-                target=artifact.target.value,
-                largest_difference=found.largest,
-                disagreement_ratio=found.ratio,
+            asked = Asked(device, manifest.model, artifact, files, known)
+            self._ask(asked, manifest.allowances[device.target])
+
+    def _ask(self, asked: Asked, allowed: Allowance) -> None:
+        device = asked.device
+        try:
+            answers = self._prove(asked)
+        except EngineLostError as error:
+            if error.fault in ABSENT and not device.is_reference:
+                self._tell_unasked(asked.model, device, str(error))
+                return
+            raise refuse(_REFUSAL_OF_FAULT.get(error.fault, Refusal.DEVICE_LOST), str(error)) from error
+        found = compare(asked.known, answers, allowed.tolerance) if answers else Disagreement(0.0, 0.0)
+        if found.ratio > allowed.disagreement_ratio:
+            raise refuse(
+                Refusal.WRONG_ANSWER,
+                f"{device.name}: {found.ratio:.1%} of the samples differ by more than "
+                f"{allowed.tolerance:g}, the largest by {found.largest:g}",
             )
+        self._telemetry.event(
+            "known_answers_passed",
+            task=asked.model.task.value,
+            device=device.name,
+            target=device.target.value,
+            largest_difference=found.largest,
+            disagreement_ratio=found.ratio,
+        )
+
+    def _tell_unasked(self, model: ModelManifest, device: AskedDevice, reason: str) -> None:
+        self._telemetry.event(
+            "known_answers_not_asked", task=model.task.value, device=device.name, reason=reason
+        )
 
 
-_REFUSAL_OF_FAULT = {"late": Refusal.TOO_SLOW, "memory": Refusal.TOO_BIG}
+ABSENT = frozenset(
+    {
+        EngineFault.NO_PYTHON,
+        EngineFault.NO_RUNTIME,
+        EngineFault.NO_LIBUSB,
+        EngineFault.NO_DEVICE,
+        EngineFault.NO_PERMISSION,
+        EngineFault.MUTEX_TAKEN,
+    }
+)
+"""The board does not have the device now; it is none that will use the model."""
+
+_REFUSAL_OF_FAULT = {EngineFault.LATE: Refusal.TOO_SLOW, EngineFault.MEMORY: Refusal.TOO_BIG}
 
 
 def _hashed(blocks: Iterator[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ from payload.core.signed import HEAD_MAX_BYTES, PACKAGE_MAGIC, read_head, read_h
 from payload.core.slots import Occurrence, Slot, SlotName, SlotRecord, SlotState, TrialLimits
 from payload.core.telemetry import Telemetry
 from payload.errors import InstallError, TrustError
+from payload.slot_events import tell_changes, tell_interrupted, tell_return
 from payload.types import Task
 from payload.update_ports import ModelDisk
 
@@ -87,22 +88,7 @@ class ModelSlots:
         self._disk.rename(part, name)
         self._disk.sync_folder()
         before, self.record, self._record_file = self.record, record, copy
-        self._tell_changes(before)
-
-    def _tell_changes(self, before: SlotRecord) -> None:
-        for name, slot in self.record.slots.items():
-            if slot.state is not before.slots[name].state:
-                self._telemetry.event(
-                    "slot_changed",
-                    task=self.task.value,
-                    slot=name.value,
-                    state=slot.state.value,
-                    model=slot.model,
-                    model_version=slot.version,
-                )
-        self._telemetry.set("trial_tiles", self.record.trial_tiles)
-        self._telemetry.set("trial_faults", self.record.trial_faults)
-        self._telemetry.set("rollback_index", self.record.rollback_index)
+        tell_changes(self._telemetry, self.task, before, record)
 
     def read_again(self) -> None:
         """The record as it is on the disk now: another process may have written it."""
@@ -127,8 +113,27 @@ class ModelSlots:
         found = core.booted(before, intact, self._limits)
         if found is not before:
             self.keep(found)
+            tell_interrupted(self._telemetry, self.task, before)
         if found.active is not before.active:
-            self._tell_return(before, "damaged" if before.active not in intact else "starts without a tile")
+            tell_return(
+                self._telemetry,
+                self.task,
+                before,
+                self.record,
+                "damaged" if before.active not in intact else "starts without a tile",
+            )
+
+    def settle(self) -> None:
+        """Nothing is half installed; the caller has locked the disk, so no installation is under way.
+
+        Raises:
+            StoreError: the disk refuses to keep that.
+        """
+        before = self.record
+        found = core.settled(before)
+        if found is not before:
+            self.keep(found)
+            tell_interrupted(self._telemetry, self.task, before)
 
     def tile_done(self, is_good: bool) -> bool:
         """One tile of the model on trial was made; True if another model is active from now on.
@@ -147,7 +152,7 @@ class ModelSlots:
             return False
         self.keep(core.tile_done(before, is_good, self._limits))
         if self.record.active is not before.active:
-            self._tell_return(before, "too many bad tiles")
+            tell_return(self._telemetry, self.task, before, self.record, "too many bad tiles")
             return True
         if not self.record.is_trial:
             slot = self.record.slots[self.record.active]
@@ -164,16 +169,7 @@ class ModelSlots:
         """The trial ends: the last good model is active."""
         before = self.record
         self.keep(core.reverted(before))
-        self._tell_return(before, reason)
-
-    def _tell_return(self, before: SlotRecord, reason: str) -> None:
-        self._telemetry.event(
-            "model_reverted",
-            task=self.task.value,
-            model=before.slots[before.active].model,
-            to=self.record.active.value,
-            reason=reason,
-        )
+        tell_return(self._telemetry, self.task, before, self.record, reason)
 
     # Packages in slots
 

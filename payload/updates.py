@@ -7,15 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from payload import __version__
 from payload.config import Config
@@ -33,16 +27,14 @@ from payload.core.package import Surroundings
 from payload.core.signed import ROOT_MAGIC, Root, check_next_root, read_root
 from payload.core.slots import WRITABLE, SlotName, SlotState, TrialLimits
 from payload.core.telemetry import Telemetry
-from payload.drivers.board import peak_bytes_of
-from payload.drivers.engine_process import ProcessEngine, WorkerSpec
 from payload.drivers.file_bytes import FileBytes
 from payload.drivers.model_folder import read_files, read_manifest
-from payload.drivers.network import Network
 from payload.drivers.weight_slots import SlotFolder
-from payload.errors import BudgetError, EngineFault, EngineLostError, TrustError
-from payload.install import ROOT_MAX_BYTES, Asked, Installation, Installed, RootStore, source_of
+from payload.errors import BudgetError, TrustError
+from payload.install import ROOT_MAX_BYTES, Installation, Installed, RootStore, source_of
 from payload.model_slots import ModelSlots, held_bytes
-from payload.types import Grid, Task, Tile, TileGrid, Window
+from payload.proving import DeviceProver, asked_devices, runtime_versions
+from payload.types import Task, TileGrid
 
 
 class Updates:
@@ -118,7 +110,14 @@ class Updates:
                 slots.read_again()
             if file.read(0, len(ROOT_MAGIC)) == ROOT_MAGIC:
                 return self._install_root(file.read(0, ROOT_MAX_BYTES))
-            walk = Installation(self.slots, self._surroundings, self._fits, self._prove, self._telemetry)
+            walk = Installation(
+                self.slots,
+                self._surroundings,
+                self._fits,
+                lambda task: asked_devices(self._config, task),
+                DeviceProver(self._config, self.tiles()),
+                self._telemetry,
+            )
             limit_bytes = self._keys.package_max_bytes
             return walk.install(source_of(file, self.base, limit_bytes), self.root())
 
@@ -210,49 +209,6 @@ class Updates:
         """
         return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
 
-    # Devices
-
-    def _prove(self, asked: Asked) -> list[NDArray[Any]]:
-        """The known tiles' answers, and then one window of flight size, within time and memory."""
-        answers = self._answers(asked, asked.known.grid, asked.known.tiles)
-        tiles = self.tiles()
-        flight = TileGrid(tiles.window_rows_px, tiles.window_columns_px, 0)
-        self._answers(asked, flight, [stretched(asked.known.tiles[0], flight)])
-        return answers
-
-    def _answers(self, asked: Asked, grid: TileGrid, tiles: Sequence[Tile]) -> list[NDArray[Any]]:
-        network = Network(
-            asked.model.task, asked.model.name, asked.model.sha256, asked.artifact.precision, asked.files
-        )
-        spec = self._worker(asked.artifact, grid)
-        engine = ProcessEngine(spec, [network], grid, slots=1)
-        try:
-            engine.start()
-            engine.wait_ready()
-            answers = list(_collected(engine, asked.model.task, tiles, self._keys.known_answer_timeout_s))
-            peak_bytes = peak_bytes_of(engine.pid)
-            if peak_bytes > spec.memory_bytes:
-                raise EngineLostError(
-                    f"known_answers: took {peak_bytes} bytes, {spec.memory_bytes} are allowed",
-                    EngineFault.MEMORY,
-                )
-            return answers
-        finally:
-            engine.close()
-
-    def _worker(self, artifact: Artifact, grid: TileGrid) -> WorkerSpec:
-        claimed = artifact.host_fixed_bytes + int(artifact.host_bytes_per_window_px * grid.window_px)
-        return WorkerSpec(
-            device="known_answers",
-            target=artifact.target,
-            runtime=artifact.runtime,
-            python=None,
-            threads=self._config.engine.threads,
-            memory_bytes=self._config.memory.interpreter_bytes + claimed + tensor_bytes(grid),
-            start_s=self._keys.known_answer_timeout_s,
-            deadline_s=self._keys.known_answer_timeout_s,
-        )
-
     # Files that a delta may build on
 
     def base(self, sha256: str) -> BaseFile | None:
@@ -282,44 +238,3 @@ def _folder_bases(folder: Path) -> Iterator[tuple[str, BaseFile]]:
     if card.size_bytes:
         content = card.read(0, card.size_bytes)
         yield hashlib.sha256(content).hexdigest(), held_bytes(content)
-
-
-def _collected(
-    engine: ProcessEngine, task: Task, tiles: Sequence[Tile], timeout_s: float
-) -> Iterator[NDArray[Any]]:
-    for tile in tiles:
-        engine.submit(task, tile)
-        until_s = time.monotonic() + timeout_s
-        while (inference := engine.collect(timeout_s)) is None:
-            if time.monotonic() > until_s:
-                raise EngineLostError("known_answers: no answer", EngineFault.LATE)
-        yield inference.output.copy()
-
-
-def stretched(tile: Tile, grid: TileGrid) -> Tile:
-    """A tile of a flight window's size, filled by repeating ``tile``."""
-    codes = {}
-    for pitch, code in tile.codes.items():
-        rows, columns = grid.window_rows_px // pitch, grid.window_columns_px // pitch
-        copies = (1, 1, -(-rows // code.shape[2]), -(-columns // code.shape[3]))
-        codes[pitch] = np.ascontiguousarray(np.tile(code, copies)[:, :, :rows, :columns])
-    window = Window(0, 0, grid.window_rows_px, grid.window_columns_px)
-    valid = np.ones((grid.window_rows_px, grid.window_columns_px), np.bool_)
-    return Tile(0, window, window, codes, tile.geometry, valid, valid.size)
-
-
-def tensor_bytes(grid: TileGrid) -> int:
-    """What a child's shared memory holds for one window: codes, scores and atmosphere."""
-    pixels = grid.window_px
-    return 4 * pixels + 6 * pixels // Grid.R20M**2 + 3 * pixels // Grid.R60M**2 + 8 * pixels
-
-
-def runtime_versions() -> dict[str, str]:
-    """The version of each runtime that this interpreter has, by its name in manifests."""
-    found = {}
-    for name, package in (("openvino", "openvino"), ("litert", "ai-edge-litert")):
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 
 from payload.core.refusals import Refusal
-from payload.core.slots import SlotName, SlotRecord, SlotState
+from payload.core.slots import Slot, SlotName, SlotRecord, SlotState
 from payload.errors import EngineFault, InstallError
+from payload.install import ABSENT, AskedDevice
 from payload.types import Target
 from tests.crash_disk import CrashDisk, Files, Site
 from tests.packages import STRANGER, changed, document_of, packed
@@ -139,6 +141,83 @@ def test_a_known_answer_within_the_tolerance_passes() -> None:
     bench = Bench(CrashDisk(), offset=8)
     bench.install(small_package(1))
     assert bench.asked == 1
+
+
+MYRIAD = AskedDevice("myriad", Target.MYRIAD, is_reference=False)
+SECOND = AskedDevice("second", Target.CPU, is_reference=False)
+
+
+def with_device(device: AskedDevice, fault: EngineFault | None = None) -> Bench:
+    """A bench on which the task's order has another device before the reference."""
+    bench = Bench(CrashDisk())
+    bench.devices = (*bench.devices, device)
+    if fault is not None:
+        bench.faults[device.name] = fault
+    return bench
+
+
+def told_of(bench: Bench, event: str) -> list[object]:
+    records = [record for record in bench.telemetry.take_events(0) if record["event"] == event]
+    return [cast("dict[str, object]", record["parameters"])["device"] for record in records]
+
+
+def test_every_device_of_the_order_answers_the_known_tiles() -> None:
+    bench = with_device(SECOND)
+    bench.install(small_package(1))
+    assert bench.asked == 2
+    assert told_of(bench, "known_answers_passed") == ["openvino", "second"]
+
+
+@pytest.mark.parametrize("fault", sorted(ABSENT, key=lambda fault: fault.value))
+def test_a_device_that_the_board_does_not_have_is_named_and_the_others_decide(fault: EngineFault) -> None:
+    bench = with_device(SECOND, fault)
+    bench.install(small_package(1))
+    assert told_of(bench, "known_answers_not_asked") == ["second"]
+
+
+def test_a_device_without_an_artifact_is_named() -> None:
+    bench = with_device(MYRIAD)
+    bench.install(small_package(1))
+    assert told_of(bench, "known_answers_not_asked") == ["myriad"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "refusal"),
+    [
+        (EngineFault.LATE, Refusal.TOO_SLOW),
+        (EngineFault.MEMORY, Refusal.TOO_BIG),
+        (EngineFault.DIED, Refusal.DEVICE_LOST),
+        (EngineFault.FAILED, Refusal.DEVICE_LOST),
+        (EngineFault.BAD_NETWORK, Refusal.DEVICE_LOST),
+    ],
+)
+def test_a_device_that_is_there_and_fails_refuses_the_model(fault: EngineFault, refusal: Refusal) -> None:
+    bench = with_device(SECOND, fault)
+    with pytest.raises(InstallError) as refused:
+        bench.install(small_package(1))
+    assert refused.value.code == refusal
+    assert bench.active_weights() is None
+
+
+@pytest.mark.parametrize("fault", sorted(ABSENT, key=lambda fault: fault.value))
+def test_the_reference_must_be_there(fault: EngineFault) -> None:
+    bench = Bench(CrashDisk(), fault=fault)
+    with pytest.raises(InstallError) as refused:
+        bench.install(small_package(1))
+    assert refused.value.code == Refusal.DEVICE_LOST
+
+
+def test_an_installation_that_was_cut_is_undone_at_the_next_start_and_may_be_repeated() -> None:
+    disk = CrashDisk()
+    bench = installed(disk, 1)
+    bench.slots.begin(Slot(package_sha256="ab" * 32, size_bytes=9, model="scene_s2_v2", version=2))
+    again = Bench(disk)
+    again.slots.start()
+    assert again.record.slots[SlotName.B].state is SlotState.BAD
+    assert again.telemetry.counts["install_interrupted"] == 1
+    assert again.active_weights() == WEIGHTS[1]
+    again.install(small_package(2))
+    assert again.active_weights() == WEIGHTS[2]
 
 
 def flip(disk: CrashDisk, name: str, place: int) -> None:

@@ -174,13 +174,13 @@ def test_what_is_not_there_is_refused_at_once(name: str, arguments: dict[str, st
 class Ground:
     """Keys, a board whose slots lie in a folder of their own, and the shipped scene network packed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, board: str = "ci_cpu") -> None:
         self.folder, self.config = folder, folder / "board.yaml"
         names = ("a", "b", "c")
         self.keys = [make_key(folder / f"{name}.key") for name in names]
         root = Root(1, 2, tuple(bytes(key.verify_key) for key in self.keys))
         (folder / "root.skr").write_bytes(root_file(root, self.keys))
-        text = (REPOSITORY / "firmware_configs" / "ci_cpu.yaml").read_text()
+        text = (REPOSITORY / "firmware_configs" / f"{board}.yaml").read_text()
         text = text.replace("../build/slots", str(folder / "slots")).replace(
             "../build/root.skr", str(folder / "root.skr")
         )
@@ -189,10 +189,17 @@ class Ground:
         )
         self.config.write_text(text.replace("../", f"{REPOSITORY}/"))
 
-    def package(self, name: str, model: Path, index: int, signers: int = 2) -> Path:
+    def package(
+        self,
+        name: str,
+        model: Path,
+        index: int,
+        signers: int = 2,
+        targets: Sequence[Target] = (Target.CPU,),
+    ) -> Path:
         path = self.folder / name
         strip = REPOSITORY / "strips" / "example" / "strip.yaml"
-        path.write_bytes(make_package(model, index, strip, self.keys[:signers], targets=[Target.CPU]))
+        path.write_bytes(make_package(model, index, strip, self.keys[:signers], targets=targets))
         return path
 
     def payload(self, *words: object) -> subprocess.CompletedProcess[str]:
@@ -237,6 +244,33 @@ def test_a_model_is_installed_runs_on_trial_and_a_bad_one_is_given_up_in_the_sam
     assert (scene["active"], scene["rollback_index"], scene["slots"]["b"]["state"]) == ("a", 1, "bad")
     old = ground.payload("install", ground.package("old.skm", SCENE, 0))
     assert f"refusal {Refusal.OLD_INDEX.value}," in old.stderr
+
+
+def test_a_second_device_is_asked_too_and_its_failure_refuses_the_model(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, "bench_stand_in")
+    package = ground.package("good.skm", SCENE, 1, targets=(Target.CPU, Target.MYRIAD))
+    text = ground.config.read_text().replace("target: cpu", "target: myriad")
+    faults = {"nan@0": Refusal.WRONG_ANSWER, "hang@2": Refusal.TOO_SLOW, "crash@3": Refusal.DEVICE_LOST}
+    for fault, refusal in faults.items():
+        failing = text.replace("faults: none", f"faults: {fault}")
+        if refusal is Refusal.TOO_SLOW:
+            failing = failing.replace("deadline_s: 10.0", "deadline_s: 1.0")
+        ground.config.write_text(failing)
+        assert f"refusal {refusal.value}," in ground.payload("install", package).stderr
+    ground.config.write_text(text)
+    done = ground.payload("install", package, "--echo")
+    assert done.returncode == 0, done.stderr
+    passed = [line for line in done.stderr.splitlines() if "known_answers_passed" in line]
+    assert ["openvino" in passed[0], "stand_in" in passed[1]] == [True, True]
+
+
+def test_an_absent_device_is_named_and_the_model_installed(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, "flatsat")
+    package = ground.package("good.skm", SCENE, 1, targets=(Target.CPU, Target.MYRIAD))
+    done = ground.payload("install", package, "--echo")
+    assert done.returncode == 0, done.stderr
+    (named,) = (line for line in done.stderr.splitlines() if "known_answers_not_asked" in line)
+    assert "myriad" in named
 
 
 def test_a_device_that_is_too_slow_or_takes_too_much_is_seen_in_a_real_child(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from payload.core.signed import Root
 from payload.core.slots import SlotName, SlotRecord, TrialLimits
 from payload.core.telemetry import Telemetry
 from payload.errors import ConfigError, EngineFault, EngineLostError
-from payload.install import Asked, Installation, Installed, source_of
+from payload.install import Asked, AskedDevice, Installation, Installed, source_of
 from payload.model_slots import ModelSlots
 from payload.types import Target, Task
 from payload.update_ports import ModelDisk
@@ -65,6 +65,8 @@ class Bench:
     root: Root | None = ROOT
     refused_halo_px: int | None = None
     asked: int = 0
+    faults: dict[str, EngineFault] = field(default_factory=dict)
+    devices: tuple[AskedDevice, ...] = (AskedDevice("openvino", Target.CPU, is_reference=True),)
 
     def __post_init__(self) -> None:
         self.slots = ModelSlots(self.disk, Task.SCENE, LIMITS, self.telemetry)
@@ -75,8 +77,9 @@ class Bench:
 
     def prove(self, asked: Asked) -> list[np.ndarray[Any, Any]]:
         self.asked += 1
-        if self.fault is not None:
-            raise EngineLostError(f"the device: {self.fault.value}", self.fault)
+        fault = self.faults.get(asked.device.name, self.fault)
+        if fault is not None:
+            raise EngineLostError(f"{asked.device.name}: {fault.value}", fault)
         answers = [echo_scores(tile.codes).astype(int) for tile in asked.known.tiles]
         moved = [np.where(scores < 128, scores + self.offset, scores - self.offset) for scores in answers]
         return [scores.astype(np.uint8) for scores in moved]
@@ -92,7 +95,12 @@ class Bench:
 
     def install(self, content: bytes) -> Installed:
         walk = Installation(
-            {Task.SCENE: self.slots}, self.surroundings, self.fits, self.prove, self.telemetry
+            {Task.SCENE: self.slots},
+            self.surroundings,
+            self.fits,
+            lambda _task: self.devices,
+            self.prove,
+            self.telemetry,
         )
         return walk.install(source_of(Bytes(content), no_base, LIMIT_BYTES), self.root)
 

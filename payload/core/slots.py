@@ -6,6 +6,7 @@
     active, last good   GOOD  <-- CONFIRMED --  TRIAL  <----------------------------------------'
                           |                       '-- FAILED -->  BAD
                           '------ DAMAGED ----------------------^
+    at a start:  WRITING, WRITTEN, PROVEN  -- INTERRUPTED -->  BAD
 
 Rules:
 1. The active and the last good slot are never written.
@@ -16,6 +17,8 @@ Rules:
    runs, if that is gone too the other good one, and then the factory's.
 5. The rollback index rises only when a model is confirmed, to its index, and never falls.
 6. A record counts when its CRC-32 holds; of two, the one with the higher sequence.
+7. Nothing is half installed after a start: what was on its way then is no model, and its slot
+   may be written again.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ class Occurrence(Enum):
     WROTE = "wrote"
     ANSWERED = "answered"
     REFUSED = "refused"
+    INTERRUPTED = "interrupted"
     ACTIVATED = "activated"
     CONFIRMED = "confirmed"
     FAILED = "failed"
@@ -75,13 +79,15 @@ class Occurrence(Enum):
 
 _S, _O = SlotState, Occurrence
 
+UNFINISHED = (_S.WRITING, _S.WRITTEN, _S.PROVEN)
+"""States of a slot while an installation is under way."""
+
 TRANSITIONS: Mapping[tuple[SlotState, Occurrence], SlotState] = {
     **{(state, _O.BEGIN): _S.WRITING for state in _S if state is not _S.TRIAL},
     (_S.WRITING, _O.WROTE): _S.WRITTEN,
     (_S.WRITTEN, _O.ANSWERED): _S.PROVEN,
-    (_S.WRITING, _O.REFUSED): _S.BAD,
-    (_S.WRITTEN, _O.REFUSED): _S.BAD,
-    (_S.PROVEN, _O.REFUSED): _S.BAD,
+    **{(state, _O.REFUSED): _S.BAD for state in UNFINISHED},
+    **{(state, _O.INTERRUPTED): _S.BAD for state in UNFINISHED},
     (_S.PROVEN, _O.ACTIVATED): _S.TRIAL,
     (_S.TRIAL, _O.CONFIRMED): _S.GOOD,
     (_S.TRIAL, _O.FAILED): _S.BAD,
@@ -166,12 +172,21 @@ def activated(record: SlotRecord, name: SlotName) -> SlotRecord:
     return replace(found, active=name, trial_tiles=0, trial_faults=0, trial_boots=0)
 
 
+def settled(record: SlotRecord) -> SlotRecord:
+    """The record once nothing is half installed any more (rule 7); itself if nothing is."""
+    found = record
+    for name in WRITABLE:
+        if found.slots[name].state in UNFINISHED:
+            found = moved(found, name, Occurrence.INTERRUPTED)
+    return found
+
+
 def booted(record: SlotRecord, intact: Collection[SlotName], limits: TrialLimits) -> SlotRecord:
-    """The record after a start that found the slots ``intact`` and no other (rules 3 and 4).
+    """The record after a start that found the slots ``intact`` and no other (rules 3, 4 and 7).
 
     The record itself if nothing changes.
     """
-    found = record
+    found = settled(record)
     for name in WRITABLE:
         if name not in intact and found.slots[name].state in (SlotState.GOOD, SlotState.TRIAL):
             found = moved(found, name, Occurrence.DAMAGED)

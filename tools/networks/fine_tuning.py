@@ -28,7 +28,7 @@ class FineTuning:
     """Everything that decides a fine-tuning besides the patches."""
 
     layers: tuple[str, ...] = LAST_LAYERS
-    steps: int = 80
+    steps: int = 240
     batch: int = 4
     rate: float = 3e-4
     class_weights: tuple[float, float, float, float] = (1.0, 1.2, 2.2, 2.2)

@@ -30,9 +30,15 @@ RUNTIME_RANGES = {"openvino": {"from": "2025.1", "below": "2028"}}
 ANY_VERSION = {"from": "0", "below": "99999"}
 """For runtimes whose name says their version."""
 
-TOLERANCE_OF_TASK = {Task.SCENE: 8.0, Task.SURFACE: 0.01}
-"""Eight steps of a score are 0.4 of a logit; 0.01 of a ratio is what float32 leaves after another
-order of additions, a hundred times over."""
+TOLERANCES = {
+    Target.CPU: {Task.SCENE: 8.0, Task.SURFACE: 0.01},
+    Target.MYRIAD: {Task.SCENE: 24.0, Task.SURFACE: 0.03},
+    Target.TFLITE: {Task.SCENE: 24.0, Task.SURFACE: 0.03},
+}
+"""The expected answers are the processor's. Eight steps of a score are 0.4 of a logit; 0.01 of a
+ratio is what float32 leaves after another order of additions, a hundred times over. Float16
+weights instead of INT8 ones, simulated, were 17 steps off at most and 1.6 % of the samples more
+than 8; 1.2 % of the ratios were off by more than 0.01, 0.4 % by more than 0.02."""
 
 DISAGREEMENT_RATIO = 0.01
 
@@ -91,7 +97,8 @@ def make_package(
             "known_answers": {
                 "file": describe(KNOWN_ANSWERS, known_answers),
                 "targets": {
-                    artifact.target.value: _allowance(manifest.task) for artifact in manifest.artifacts
+                    artifact.target.value: _allowance(manifest.task, artifact.target)
+                    for artifact in manifest.artifacts
                 },
             },
             "card": describe(CARD, card),
@@ -159,8 +166,8 @@ def cpu_files(manifest: ModelManifest) -> tuple[str, str]:
     raise ValueError(f"{manifest.name}: no artifact for the processor; its answers are the expected ones")
 
 
-def _allowance(task: Task) -> dict[str, float]:
-    return {"tolerance": TOLERANCE_OF_TASK[task], "disagreement_ratio": DISAGREEMENT_RATIO}
+def _allowance(task: Task, target: Target) -> dict[str, float]:
+    return {"tolerance": TOLERANCES[target][task], "disagreement_ratio": DISAGREEMENT_RATIO}
 
 
 def _this_payload() -> tuple[str, str]:

@@ -174,8 +174,16 @@ EVENTS = (
         "known_answers_passed",
         _INFO,
         8,
-        ("task", "target", "largest_difference", "disagreement_ratio"),
+        ("task", "device", "target", "largest_difference", "disagreement_ratio"),
         "A device answered the known tiles as expected.",
+    ),
+    Event(
+        713,
+        "known_answers_not_asked",
+        _LOW,
+        8,
+        ("task", "device", "reason"),
+        "The board does not have this device now, or the package nothing for it; the others were asked.",
     ),
     Event(
         704,
@@ -226,6 +234,14 @@ EVENTS = (
         "A file from the ground is whole; not installed.",
     ),
     Event(711, "chunk_refused", _LOW, 8, ("code", "reason"), "Damaged on the way, or of no file; left."),
+    Event(
+        712,
+        "install_interrupted",
+        _MEDIUM,
+        8,
+        ("task", "slot", "state", "model", "model_version"),
+        "A start found this installation half done; it is undone, and may be commanded again.",
+    ),
     Event(709, "root_rotated", _HIGH, 4, ("root_version",), "Other keys sign from now on."),
     Event(
         801, "service_started", _INFO, 4, ("boots", "version"), "The service runs; boots counts how often."
