@@ -45,8 +45,8 @@ campaign: $(VENV)/.has-test ## the slow tests: memory measured in real processes
 hil: $(VENV)/.has-test ## the tests that need a bench: BENCH=hil_tests/benches/flatsat.yaml
 	$(BIN)/python -m pytest hil_tests --bench $(BENCH) $(PYTEST_ARGS)
 
-fuzz: $(VENV)/.has-test ## ten million damaged, forged and replayed packets against the uplink, a million PDUs against CFDP
-	SKYSIFT_FUZZ_PACKETS=10000000 $(BIN)/python -m pytest tests/test_fuzz_packets.py $(PYTEST_ARGS)
+fuzz: $(VENV)/.has-test ## ten million damaged, forged and replayed packets against the uplink, a million PDUs of each kind against CFDP
+	SKYSIFT_FUZZ_PACKETS=10000000 $(BIN)/python -m pytest -s tests/test_fuzz_packets.py $(PYTEST_ARGS)
 	SKYSIFT_FUZZ_PDUS=1000000 $(BIN)/python -m pytest -s tests/test_fuzz_pdus.py $(PYTEST_ARGS)
 
 bench-engines: $(VENV)/.has-ground ## what each engine takes, alone and in a child process; build/bench_engines.json
