@@ -46,8 +46,8 @@ hil: $(VENV)/.has-test ## the tests that need a bench: BENCH=hil_tests/benches/f
 	$(BIN)/python -m pytest hil_tests --bench $(BENCH) $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.has-test ## ten million damaged, forged and replayed packets against the uplink, a million PDUs of each kind against CFDP
-	SKYSIFT_FUZZ_PACKETS=10000000 $(BIN)/python -m pytest -s tests/test_fuzz_packets.py $(PYTEST_ARGS)
-	SKYSIFT_FUZZ_PDUS=1000000 $(BIN)/python -m pytest -s tests/test_fuzz_pdus.py $(PYTEST_ARGS)
+	SKYSIFT_FUZZ_PACKETS=10000000 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/test_fuzz_packets.py $(PYTEST_ARGS)
+	SKYSIFT_FUZZ_PDUS=1000000 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/test_fuzz_pdus.py $(PYTEST_ARGS)
 
 bench-engines: $(VENV)/.has-ground ## what each engine takes, alone and in a child process; build/bench_engines.json
 	$(BIN)/python -m tools.bench_engines

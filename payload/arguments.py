@@ -68,7 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_contact(commands)
     _add_queue(commands)
     summary = "which engines the board has, what they answer to a known tile, or why not and what to do"
-    _add_config(_command(commands, "devices", summary))
+    devices = _command(commands, "devices", summary)
+    _add_config(devices)
+    _add_telemetry_to(devices)
     _add_fly(commands)
     _add_dictionary(commands)
     _add_install(commands)
@@ -113,7 +115,7 @@ def _add_telemetry_to(command: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="write telemetry to this open descriptor, not to telemetry.jsonl; the process ends with its "
-        "parent: how `payload fly` runs a strip",
+        "parent: how `payload fly` runs what takes long",
     )
 
 

@@ -34,7 +34,7 @@ from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.drivers.strip_child import TelemetryPipe, die_with_parent
-from payload.errors import LinkError, StoreError
+from payload.errors import EngineLostError, LinkError, StoreError
 from payload.imaging import Progress, StripWalk
 from payload.logbook import Log, make_folder, opened_log
 from payload.ports import Engine, StripSource
@@ -320,17 +320,27 @@ def _write_json(path: Path, document: Mapping[str, object]) -> None:
 
 
 def devices(arguments: argparse.Namespace) -> None:
-    """`payload devices`: every engine of the board, started and asked."""
+    """`payload devices`: every engine of the board, started and asked.
+
+    Raises:
+        EngineLostError: a task has no engine that answered.
+    """
+    if arguments.telemetry_to is not None:
+        die_with_parent()
     config = load_board(arguments.config, None)
     models, tiles = load_models(config)
     found = look_at_devices(config, models, tiles)
     if arguments.json:
         print(json.dumps(found, indent=2))
-        return
-    for row in found:
-        print(f"{row['engine']} ({row['tasks']}): {row['state']}\n  {row['what']}")
-        if row["to do"]:
-            print(f"  to do: {row['to do']}")
+    else:
+        for row in found:
+            print(f"{row['engine']} ({row['tasks']}): {row['state']}\n  {row['what']}")
+            if row["to do"]:
+                print(f"  to do: {row['to do']}")
+    served = {task for row in found if row["state"] == "ready" for task in row["tasks"].split(", ")}
+    left = [task.value for task in Task if task.value not in served]
+    if left:
+        raise EngineLostError(f"no engine serves {' and '.join(left)}")
 
 
 COMMANDS = {"devices": devices, "plan": plan, "run": run, "contact": contact, "queue": queue}

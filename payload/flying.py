@@ -28,7 +28,7 @@ from payload.drivers.plan_file import PlanFile
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
 from payload.drivers.store_lock import Role
-from payload.drivers.strip_child import StripProcess, model_job, run_command
+from payload.drivers.strip_child import StripProcess, devices_command, model_job, run_command
 from payload.drivers.surroundings import LinuxSurroundings
 from payload.drivers.telemetry_log import TelemetryLog
 from payload.drivers.transfer_journal import SqliteTransferJournal
@@ -36,7 +36,7 @@ from payload.drivers.watchdog import FileWatchdog, NoWatchdog
 from payload.errors import StoreError
 from payload.flight.calls import Now, Service
 from payload.flight.downlink import Downlink
-from payload.flight.functions import Functions, SelfTest
+from payload.flight.functions import Functions, NetworkTest, SelfTest
 from payload.flight.health import Health
 from payload.flight.housekeeping import Housekeeping
 from payload.flight.loop import Loop
@@ -120,7 +120,8 @@ def _fly(config: Config, drivers: Drivers) -> None:
     services.append(schedule)
     services += _services(settings, drivers, telemetry, downlink, started)
     guard = CommandGuard(drivers.key, int(memory.get(REPLAY_COUNTER) or 0))
-    uplink = Uplink(service.apid, guard, memory, services, downlink, telemetry)
+    untagged = () if config.downlink.is_uplink_tagged else (config.downlink.apid,)
+    uplink = Uplink(service.apid, guard, memory, services, downlink, telemetry, untagged)
     loop = Loop(clock, drivers.links, uplink, services, telemetry)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.stop())
@@ -147,7 +148,7 @@ def _services(
     updating = Updating(
         StripProcess(lambda job, _, pipe: model_job(job, pipe, Path(config.source).absolute())),
         telemetry,
-        lambda: strips.is_running,
+        lambda: strips.is_running or networks.is_running,
         lambda path: Path(path).is_file(),
         lambda: settings.config.updates.scrub_period_s,
         started,
@@ -160,7 +161,11 @@ def _services(
         lambda: settings.changed,
         lambda path: Path(path).exists(),
         started,
-        lambda: updating.is_wanted,
+        lambda: updating.is_wanted or networks.is_wanted,
+    )
+    networks = NetworkTest(
+        StripProcess(lambda _path, _numbers, pipe: devices_command(Path(config.source).absolute(), pipe)),
+        lambda: strips.is_running or updating.is_running,
     )
     return [
         updating,
@@ -174,7 +179,7 @@ def _services(
             telemetry,
             downlink.send,
         ),
-        Functions(store, _self_tests(config, drivers), telemetry),
+        Functions(store, _self_tests(config, drivers), networks, telemetry),
         Health(
             telemetry,
             LinuxBoard(),

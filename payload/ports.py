@@ -20,6 +20,9 @@ from payload.types import (
     TileRecord,
 )
 
+CLOSED_TRANSFERS_MAX = 4096
+"""File transfers that are over and still known, in memory and in the journal: the latest."""
+
 
 class StripSource(Protocol):
     """Rows of one strip, in order."""
@@ -342,10 +345,6 @@ class Inbox(Protocol):
 
     def listing(self) -> list[Candidate]:
         """What is there now, the oldest first; a FIFO gives each line once."""
-        ...
-
-    def wakes_on(self) -> Sequence[int]:
-        """Descriptors that become readable when something has come."""
         ...
 
     def close(self) -> None: ...

@@ -26,7 +26,7 @@ from payload.core.cfdp import (
     VerifyFile,
 )
 from payload.core.cfdp.checksums import FileChecksum
-from payload.core.cfdp.packets import pack_file_packet, pdu_of
+from payload.core.cfdp.packets import pack_file_packet
 from payload.core.cfdp.rows import key_of, snapshot_of, text_of
 
 _NO_ERROR, _CHECKSUM_FAILURE, _UNSUPPORTED_CHECKSUM = 0, 5, 11
@@ -111,8 +111,12 @@ class Transfers:
         journal: TransferJournal,
         files: IncomingFiles,
         user: FileUser,
+        key: bytes | None = None,
     ) -> None:
         """Goes on where the journal left off.
+
+        Args:
+            key: what goes out has a tag by it.
 
         Raises:
             StoreError: the journal cannot be read.
@@ -122,15 +126,16 @@ class Transfers:
         self._user = user
         self._apid = apid
         self._is_ground = is_ground
+        self._key = key
         self._packets = 0
         texts, closed, self._next_sequence = journal.load()
         self.entity = CfdpEntity(parameters, self._next_sequence)
         known = {TransactionId(*key): condition for key, condition in closed.items()}
         self.entity.restore([snapshot_of(text) for text in texts], known)
 
-    def receive(self, packet: bytes, now_ns: int) -> None:
-        """A space packet of our APID came, whole and undamaged."""
-        self.entity.receive(pdu_of(packet), now_ns)
+    def receive(self, pdu: bytes, now_ns: int) -> None:
+        """The content of a whole space packet of our APID came."""
+        self.entity.receive(pdu, now_ns)
 
     def settle(self) -> None:
         """All that the entity wants done is done and on the disk.
@@ -207,7 +212,7 @@ class Transfers:
         if found is None:
             return None
         self._packets += 1
-        return pack_file_packet(self._apid, self._is_ground, self._packets, found)
+        return pack_file_packet(self._apid, self._is_ground, self._packets, found, self._key)
 
 
 def _key(transaction: TransactionId) -> tuple[int, int]:

@@ -85,9 +85,6 @@ class ListInbox(Inbox):
         found, self.there = self.there, [c for c in self.there if c not in lines]
         return found
 
-    def wakes_on(self) -> Sequence[int]:
-        return ()
-
     def close(self) -> None:
         """Nothing is open."""
 

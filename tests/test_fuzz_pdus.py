@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.core.cfdp.entity import CLOSED_MAX
+from payload.ports import CLOSED_TRANSFERS_MAX
 from tests.core.cfdp_link import FLIGHT, GROUND, NS_PER_S, End, Pass, Weather, parameters
 
 PDUS = int(os.environ.get("SKYSIFT_FUZZ_PDUS", "3000"))
@@ -154,8 +154,8 @@ def test_replayed_and_hostile_pdus_neither_break_nor_fill_it_and_deliver_nothing
                 end.pull(run.now_ns)
     for end in (flight, ground):
         assert end.entity.receiving() <= end.setup.open_limit
-        assert len(end.entity._closed) <= CLOSED_MAX
-        assert len(end.entity._answers) <= 6 * (CLOSED_MAX + 2 * end.setup.open_limit)
+        assert len(end.entity._closed) <= CLOSED_TRANSFERS_MAX
+        assert len(end.entity._answers) <= 6 * (CLOSED_TRANSFERS_MAX + 2 * end.setup.open_limit)
     assert resident_bytes() - before < GROWTH_MAX_BYTES
     for name, content in ground.files.items():
         assert flight.sources.get(name) == content or kind is hostile

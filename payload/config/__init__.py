@@ -195,6 +195,7 @@ class DownlinkConfig:
     ``contact_plan``: when the ground is there, and how fast the link is. Files that come up go
     to ``uplink``. ``window_bytes``: what a restart may cost. ``round_trip_min_s`` is below every
     real round trip, ``answer_timeout_s`` above; see `core.cfdp.records.CfdpParameters`.
+    ``is_uplink_tagged``: packets of files that come up have a tag by ``service.command_key``.
     """
 
     contact_plan: Annotated[str, Text("a YAML file, absolute or relative to this file, or none", 4096)]
@@ -208,6 +209,7 @@ class DownlinkConfig:
     answer_timeout_s: Annotated[float, Range(0.05, 600.0, "s")]
     answer_limit: Annotated[int, Range(1, 10_000, "repeats")]
     open_files: Annotated[int, Range(1, 1024, "files")]
+    is_uplink_tagged: bool
     uplink_max_bytes: Annotated[int, Range(1, 1 << 31, "bytes")]
 
 

@@ -90,7 +90,7 @@ COMMANDS = (
     _function(1, "start_imaging", "Take strips from the inbox, one after the other."),
     _function(2, "stop_imaging", "Take no strip; the one under way stops and stays the next."),
     _function(3, "load_strip", "This strip, on the payload's disk, is the next.", Field("path", Wire.TEXT)),
-    _function(4, "run_self_test", "Test memory, models and store, with a progress report each."),
+    _function(4, "run_self_test", "Test memory, models, store and networks, with a progress report each."),
     _function(5, "clear_queue", "Everything that waits for the ground, and is not on its way, is dropped."),
     _function(
         20,

@@ -12,6 +12,19 @@ from payload.errors import StoreError
 _CACHE_KIB = 128
 
 
+@contextmanager
+def atomic(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is run inside happens, or nothing of it; what SQLite says against it is raised."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite has rolled back by itself
+            db.execute("ROLLBACK")
+        raise
+
+
 class ExclusiveSqlite:
     """The file, opened; ``db`` runs statements inside `storing`."""
 
@@ -43,11 +56,10 @@ class ExclusiveSqlite:
             raise StoreError(f"{self._path}: {foreign}")
         if tables:  # nothing is written where nothing must be: the disk may be full
             return
-        self.db.execute("BEGIN IMMEDIATE")
-        for statement in schema:
-            self.db.execute(statement)
-        self.db.execute(f"PRAGMA application_id = {application_id}")
-        self.db.execute("COMMIT")
+        with atomic(self.db):
+            for statement in schema:
+                self.db.execute(statement)
+            self.db.execute(f"PRAGMA application_id = {application_id}")
 
     @contextmanager
     def storing(self, done: str) -> Iterator[None]:
@@ -60,15 +72,8 @@ class ExclusiveSqlite:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is run inside is on the disk, or nothing of it."""
-        with self.storing("written"):
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself
-                    self.db.execute("ROLLBACK")
-                raise
+        with self.storing("written"), atomic(self.db):
+            yield
 
     def close(self) -> None:
         """The file is free for another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,15 +45,16 @@ class FolderInbox(Inbox):
                         found.append((path.stat().st_mtime_ns, str(path), _stamp_of(path)))
         return [Candidate(path, stamp) for _, path, stamp in sorted(found)]
 
-    def wakes_on(self) -> Sequence[int]:
-        return ()
-
     def close(self) -> None:
         """Nothing is open."""
 
 
 class FifoInbox(Inbox):
-    """Each line that is written to the FIFO is the path of a strip that is all there."""
+    """Each line that is written to the FIFO is the path of a strip that is all there.
+
+    The kernel forgets what nobody has read when both ends are closed, and a line that was read is
+    the reader's: until `strip_queued` is told, a `kill -9` may cost it. A folder loses nothing.
+    """
 
     def __init__(self, path: Path) -> None:
         """Opens the FIFO, for writing too: so it never ends when a writer goes.
@@ -75,9 +76,6 @@ class FifoInbox(Inbox):
         self._rest = rest if len(rest) <= _LINE_MAX_BYTES else b""
         texts = [line.decode("utf-8", "replace").strip() for line in lines]
         return [Candidate(text, "") for text in texts if text]
-
-    def wakes_on(self) -> Sequence[int]:
-        return (self._descriptor,)
 
     def close(self) -> None:
         """The FIFO is closed."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from payload.drivers.exclusive_sqlite import atomic
 from payload.drivers.store_lock import BOTH, Role, lock_store
 from payload.drivers.store_rows import entry_of, key_of, record_of, text_of
 from payload.errors import StoreError
@@ -370,15 +371,9 @@ class SqliteProductStore:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All that is run inside happens, or nothing of it."""
-        with self._storing("written; nothing changed"):
-            self._run("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._run("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite has rolled back by itself
-                    self._run("ROLLBACK")
-                raise
+        assert self._db is not None, "the store is closed"
+        with self._storing("written; nothing changed"), atomic(self._db):
+            yield
 
     @contextmanager
     def _storing(self, done: str) -> Iterator[None]:

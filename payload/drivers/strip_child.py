@@ -148,6 +148,12 @@ def run_command(
     return words
 
 
+def devices_command(config: Path, descriptor: int) -> list[str]:
+    """The command that asks every network its known tile."""
+    words = ["payload", "devices", "--config", str(config), "--telemetry-to", str(descriptor)]
+    return [sys.executable, "-m", *words]
+
+
 def model_job(job: str, descriptor: int, config: Path) -> list[str]:
     """The command for a job of `flight.updating`: install:PATH, revert:TASK or scrub:."""
     kind, _, what = job.partition(":")

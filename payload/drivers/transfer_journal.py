@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from payload.drivers.exclusive_sqlite import ExclusiveSqlite
+from payload.ports import CLOSED_TRANSFERS_MAX
 
 APPLICATION_ID = 0x534B5943  # "SKYC", in the file's header
-CLOSED_MAX = 4096
 
 Key = tuple[int, int]
 
@@ -62,7 +62,8 @@ class SqliteTransferJournal:
         )
         if closed:
             self._file.db.execute(
-                "DELETE FROM closed WHERE number <= (SELECT max(number) FROM closed) - ?", (CLOSED_MAX,)
+                "DELETE FROM closed WHERE number <= (SELECT max(number) FROM closed) - ?",
+                (CLOSED_TRANSFERS_MAX,),
             )
         self._file.db.execute("UPDATE counter SET value = max(value, ?)", (next_sequence,))
 

@@ -10,7 +10,8 @@ How to hang something more into it:
   `calls.Call` later, from ``poll``.
 * something that lives on: a `calls.Service` whose ``poll`` is called at every turn of the loop,
   at least every `loop.TURN_S`, and must return within a few milliseconds.
-* packets of another APID, up (CFDP): a function in the ``packets`` of the service.
+* packets of another APID, up (CFDP): a function in the ``packets`` of the service, for what
+  they carry.
 * packets down: `downlink.Downlink.send` for whole packets, ``report`` for telemetry.
 * something that wakes the loop: a file descriptor in the ``wakes_on`` of the service.
 

@@ -114,7 +114,7 @@ class Service(Protocol):
 
     @property
     def packets(self) -> Mapping[int, Callable[[bytes, Now], None]]:
-        """What takes whole space packets of another APID than the payload's commands."""
+        """What takes the content of space packets of another APID than the payload's commands."""
         ...
 
     def wakes_on(self) -> Sequence[int]:

@@ -129,10 +129,10 @@ class Passes(Quiet):
         """Short while the ground is there: the rate is kept in small bursts."""
         return super().pause_s() if self._contact is None else TURN_S
 
-    def _receive(self, packet: bytes, now: Now) -> None:
+    def _receive(self, pdu: bytes, now: Now) -> None:
         """Outside a pass nothing is taken: it could not be put on the disk in order."""
         if self._contact is not None:
-            self._transfers.receive(packet, now.mono_ns)
+            self._transfers.receive(pdu, now.mono_ns)
 
     def poll(self, now: Now) -> None:
         """The pass begins, goes on or ends."""

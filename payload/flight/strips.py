@@ -2,13 +2,15 @@
 
 Rules:
 1. What is taken is remembered on the disk before anything is done with it, and until it is
-   finished or left; so neither `kill -9` nor a power cut loses a strip.
+   finished or left; so neither `kill -9` nor a power cut loses a strip. A line of a FIFO, which
+   comes once, is tried again until the disk has taken it.
 2. Something in a folder is taken when it has not changed for SETTLED_S.
 3. A strip keeps the settings with which it began, or it could not be resumed.
 4. A strip that cannot be taken (exit codes of `payload run`: configuration, memory, strip,
    model) is left and told. Any other early end is tried again, ATTEMPTS times for a strip that
    ends the program and without end for a disk that is full, each time after a longer pause.
-5. Imaging that the ground has stopped stays stopped over a restart; the strip under way goes on
+5. With WAITING_MAX strips waiting the inbox is not looked at: it keeps them.
+6. Imaging that the ground has stopped stays stopped over a restart; the strip under way goes on
    where it was when imaging starts again.
 """
 
@@ -74,6 +76,7 @@ class Strips(Quiet):
         self._waiting = {name: str(memory.get(name)) for name in memory.names("strip/")}
         self._seen = {name: str(memory.get(name)) for name in memory.names(_SEEN)}
         self._stamps: dict[str, tuple[str, int]] = {}
+        self._lines: list[str] = []
         self._is_stopped = memory.get(_STOPPED) is not None
         self._is_running = False
         self._look_ns = self._start_ns = started.mono_ns
@@ -92,11 +95,11 @@ class Strips(Quiet):
         return self._is_running
 
     def wakes_on(self) -> Sequence[int]:
-        return (*self._inbox.wakes_on(), *self._worker.wakes_on())
+        return self._worker.wakes_on()
 
     def poll(self, now: Now) -> None:
         """The inbox has been looked at, the worker heard, and the next strip begun."""
-        if now.mono_ns >= self._look_ns:
+        if now.mono_ns >= self._look_ns and len(self._waiting) < WAITING_MAX:
             self._look_ns = now.mono_ns + int(_LOOK_S * _NS_PER_S)
             self._look(now)
         self._listen()
@@ -115,18 +118,23 @@ class Strips(Quiet):
         self._inbox.close()
 
     def _look(self, now: Now) -> None:
-        there = self._inbox.listing()
+        there = [] if self._lines else self._inbox.listing()
+        self._lines += [candidate.path for candidate in there if not candidate.stamp]
+        while self._lines and len(self._waiting) < WAITING_MAX:
+            self._take(_WAITING, self._lines[0], {})
+            self._lines.pop(0)
+        there = [candidate for candidate in there if candidate.stamp]
         for candidate in there:
             key = f"{_SEEN}{candidate.path}"
-            if candidate.stamp and self._seen.get(key) == candidate.stamp:
+            if self._seen.get(key) == candidate.stamp:
                 continue
             stamp, since_ns = self._stamps.get(candidate.path, ("", 0))
-            if candidate.stamp and stamp != candidate.stamp:
+            if stamp != candidate.stamp:
                 self._stamps[candidate.path] = (candidate.stamp, now.mono_ns)
-            elif not candidate.stamp or now.mono_ns - since_ns >= SETTLED_S * _NS_PER_S:
+            elif now.mono_ns - since_ns >= SETTLED_S * _NS_PER_S:
                 self._stamps.pop(candidate.path, None)
-                self._take(_WAITING, candidate.path, {key: candidate.stamp} if candidate.stamp else {})
-        paths = {f"{_SEEN}{candidate.path}" for candidate in there if candidate.stamp}
+                self._take(_WAITING, candidate.path, {key: candidate.stamp})
+        paths = {f"{_SEEN}{candidate.path}" for candidate in there}
         for gone in self._seen.keys() - paths:
             self._memory.drop(gone)
             del self._seen[gone]

@@ -53,6 +53,11 @@ class Updating(Quiet):
         self._code = 0
 
     @property
+    def is_running(self) -> bool:
+        """Whether a job runs."""
+        return self._is_running
+
+    @property
     def is_wanted(self) -> bool:
         """Whether a job runs, or waits for the strip under way: then no strip begins."""
         return self._is_running or self._waiting is not None

@@ -1,7 +1,8 @@
 """The way up: from bytes of a link to a command that is done or refused.
 
 Rules:
-1. Nothing is done that `core.guard` did not admit, and its counter is on the disk before.
+1. Nothing is done that `core.guard` did not admit, and its counter is on the disk before. A
+   packet of a file is taken if its tag is right, unless packets of its APID need none.
 2. Every command that is not accepted is counted and is an event; it is answered by service 1
    as often as the event's throttle lets the event be told, so that noise cannot fill the link.
 3. Every accepted command ends in exactly one report of completion or failure.
@@ -10,9 +11,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from payload.core.cfdp.packets import file_packet_id
+from payload.core.cfdp.packets import file_packet_id, pdu_of
 from payload.core.guard import CommandGuard
 from payload.core.packet_scan import PacketScan
 from payload.core.packets import (
@@ -51,12 +52,15 @@ class Uplink:
         services: Sequence[Service],
         downlink: Downlink,
         telemetry: Telemetry,
+        untagged: Collection[int] = (),
     ) -> None:
+        """``untagged``: the APIDs, besides that of commands, whose packets need no tag."""
         self._apid = apid
         self._guard = guard
         self._memory = memory
         self._downlink = downlink
         self._telemetry = telemetry
+        self._untagged = frozenset(untagged)
         self._execute: dict[str, Execute] = {}
         self._others: dict[int, Callable[[bytes, Now], None]] = {}
         for service in services:
@@ -95,8 +99,8 @@ class Uplink:
         return PacketScan(self._ids, TC_MAX_BYTES, self._is_sound)
 
     def _is_sound(self, packet: bytes) -> bool:
-        """Whether a packet can be what somebody sent: a command without our tag can be anything."""
-        return apid_of(packet) != self._apid or self._guard.is_authentic(packet)
+        """Whether a packet can be what somebody sent: one without our tag can be anything."""
+        return apid_of(packet) in self._untagged or self._guard.is_authentic(packet)
 
     def _is_damaged_command(self, arrival: Arrival) -> bool:
         """A datagram that claims to be one command, and is not: worth an answer that says so."""
@@ -123,10 +127,13 @@ class Uplink:
             self._telemetry.event("uplink_damaged", discarded_bytes=discarded_bytes)
         for packet in packets:
             other = self._others.get(apid_of(packet))
-            if other is not None:
-                other(packet, now)
-            else:
+            if other is None:
                 self._take_command(packet, now)
+            elif self._is_sound(packet):
+                other(pdu_of(packet, apid_of(packet) not in self._untagged), now)
+            else:
+                wrong = CommandError("a packet of a file without the right tag", Failure.NOT_AUTHENTIC)
+                self._reject(request_of(packet), None, wrong)
 
     def _take_command(self, packet: bytes, now: Now) -> None:
         found: Telecommand | None = None

@@ -17,8 +17,9 @@ from payload.core.cfdp.records import OutgoingFile, ReceiveSnapshot, SendSnapsho
 from payload.core.cfdp.rows import key_of, snapshot_of, text_of
 from payload.drivers.incoming_files import FolderOfFiles
 from payload.drivers.plan_file import PlanFile
-from payload.drivers.transfer_journal import CLOSED_MAX, SqliteTransferJournal
+from payload.drivers.transfer_journal import SqliteTransferJournal
 from payload.errors import ConfigError, StoreError
+from payload.ports import CLOSED_TRANSFERS_MAX
 
 ids = st.builds(TransactionId, st.integers(0, 65535), st.integers(0, 2**32 - 1))
 whole = st.integers(0, 2**32 - 1)
@@ -70,9 +71,9 @@ def test_the_journal_knows_open_and_closed_transfers_and_no_sequence_twice(tmp_p
 
 def test_the_journal_remembers_the_latest_closed_ones_only(tmp_path: Path) -> None:
     journal = SqliteTransferJournal(tmp_path / "j")
-    journal.commit({}, {(2, number): 0 for number in range(CLOSED_MAX + 10)}, 1)
+    journal.commit({}, {(2, number): 0 for number in range(CLOSED_TRANSFERS_MAX + 10)}, 1)
     closed = journal.load()[1]
-    assert list(closed) == [(2, number) for number in range(10, CLOSED_MAX + 10)]
+    assert list(closed) == [(2, number) for number in range(10, CLOSED_TRANSFERS_MAX + 10)]
     journal.close()
 
 

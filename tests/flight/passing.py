@@ -10,6 +10,7 @@ from pathlib import Path
 from payload.config import Config, load_config
 from payload.core.cfdp import CfdpParameters, OutgoingFile, SendEnded
 from payload.core.cfdp.checksums import crc_32
+from payload.core.cfdp.packets import pdu_of
 from payload.core.telemetry import Telemetry
 from payload.drivers.incoming_files import FolderOfFiles
 from payload.drivers.product_store import SqliteProductStore
@@ -120,13 +121,13 @@ class Link:
         self.flight.sent.clear()
         for packet in packets:
             if self._arrives():
-                self.ground.transfers.receive(packet, self.mono_ns)
+                self.ground.transfers.receive(pdu_of(packet, is_tagged=False), self.mono_ns)
         self.ground.transfers.settle()
         self.ground.transfers.entity.tick(self.mono_ns)
         while (packet := self.ground.transfers.next_packet(self.mono_ns)) is not None:
             if self._arrives():
                 for take in self.flight.passes.packets.values():
-                    take(packet, self.now)
+                    take(pdu_of(packet, is_tagged=False), self.now)
         sent = sum(map(len, packets))
         self.bytes_down += sent
         return sent

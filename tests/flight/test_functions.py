@@ -14,12 +14,12 @@ from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.watchdog import NoWatchdog
 from payload.errors import CommandError, TrustError
 from payload.flight.calls import Call, Service
-from payload.flight.functions import Functions, SelfTest
+from payload.flight.functions import Functions, NetworkTest, SelfTest
 from payload.flight.health import Health
 from payload.flight.settings import Settings
 from payload.ports import Board, Surroundings
 from tests.flying import CONFIG
-from tests.on_board import DictMemory, Sent, ToldClock
+from tests.on_board import DictMemory, ObedientWorker, Sent, ToldClock
 
 CLOCK = ToldClock()
 
@@ -61,7 +61,7 @@ def test_a_self_test_that_fails_names_its_step_and_its_reason(tmp_path: Path) ->
 
     store = SqliteProductStore(tmp_path / "queue.sqlite")
     tests = [SelfTest("slow", lambda: waits.pop(0)), SelfTest("models", broken), SelfTest("never", broken)]
-    functions = Functions(store, tests, telemetry)
+    functions = Functions(store, tests, NetworkTest(ObedientWorker(), lambda: False), telemetry)
     call = call_of("run_self_test", sent, telemetry)
     assert not functions.commands["run_self_test"](call)
     with pytest.raises(CommandError) as busy:
@@ -74,6 +74,33 @@ def test_a_self_test_that_fails_names_its_step_and_its_reason(tmp_path: Path) ->
     (event, _) = telemetry.take_events(0)
     assert event["parameters"] == {"test": "models", "reason": "the file is another one"}
     store.close()
+
+
+@pytest.mark.parametrize("code", [0, 8])
+def test_the_networks_are_asked_while_nobody_else_has_their_memory(tmp_path: Path, code: int) -> None:
+    telemetry, worker, taken = Telemetry(), ObedientWorker(), [True]
+    sent, store = Sent(100, CLOCK, telemetry), SqliteProductStore(tmp_path / "queue.sqlite")
+    networks = NetworkTest(worker, lambda: taken[0])
+    functions = Functions(store, [], networks, telemetry)
+    functions.commands["run_self_test"](call_of("run_self_test", sent, telemetry))
+    functions.poll(CLOCK.now())
+    assert worker.started == []
+    assert networks.is_wanted  # no strip begins
+    taken[0] = False
+    functions.poll(CLOCK.now())
+    functions.poll(CLOCK.now())
+    assert len(worker.started) == 1
+    assert networks.is_running
+    worker.ends_with = code
+    functions.poll(CLOCK.now())
+    assert not networks.is_wanted
+    assert not networks.is_running
+    assert telemetry.counts == {"self_test_failed" if code else "self_test_passed": 1, **failed(code)}
+    store.close()
+
+
+def failed(code: int) -> dict[str, int]:
+    return {"command_failed": 1} if code else {}
 
 
 def test_what_a_changed_file_no_longer_allows_is_left_out_and_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from payload.core.packets import Failure, Request
 from payload.core.telecommands import command_named
 from payload.core.telemetry import Telemetry
-from payload.errors import CommandError
+from payload.errors import CommandError, StoreError
 from payload.flight.calls import Call
-from payload.flight.strips import ATTEMPTS, PAUSE_MAX_S, Strips
+from payload.flight.strips import ATTEMPTS, PAUSE_MAX_S, WAITING_MAX, Strips
 from payload.ports import Candidate
 from tests.on_board import DictMemory, ListInbox, ObedientWorker, Sent, ToldClock
 
@@ -139,7 +141,37 @@ def test_rule_4_a_full_disk_never_costs_a_strip_and_is_tried_ever_more_rarely() 
     assert board.telemetry.values["strips_finished"] == 1
 
 
-def test_rule_5_stopped_imaging_stays_stopped_and_the_strip_goes_on_where_it_was() -> None:
+def test_rule_1_a_line_of_a_fifo_is_tried_again_until_the_disk_has_taken_it() -> None:
+    board = Board()
+    board.inbox.there = [Candidate("/a", ""), Candidate("/b", "")]
+    put_all = board.memory.put_all
+
+    def refused(values: Mapping[str, int | float | str]) -> None:
+        raise StoreError(f"disk full at {len(values)}")
+
+    board.memory.put_all = refused  # type: ignore[method-assign]
+    with pytest.raises(StoreError):  # the loop tells, and goes on
+        board.passes(1)
+    board.memory.put_all = put_all  # type: ignore[method-assign]
+    board.passes(2)
+    assert board.telemetry.counts["strip_queued"] == 2
+    assert board.paths == ["/a"]
+
+
+def test_rule_5_with_the_most_strips_waiting_the_inbox_keeps_the_rest() -> None:
+    board = Board()
+    board.inbox.there = [Candidate(f"/{number}", "") for number in range(WAITING_MAX + 5)]
+    board.passes(2)
+    assert board.telemetry.values["strips_waiting"] == WAITING_MAX
+    board.inbox.there = [Candidate("/last", "")]
+    for _ in range(6):
+        board.ends(0)
+        board.passes(1)
+    assert board.inbox.there == []
+    assert board.telemetry.counts["strip_queued"] == WAITING_MAX + 6
+
+
+def test_rule_6_stopped_imaging_stays_stopped_and_the_strip_goes_on_where_it_was() -> None:
     board = Board()
     board.inbox.there = [Candidate("/a", "1"), Candidate("/b", "1")]
     board.passes(3)

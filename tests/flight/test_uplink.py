@@ -6,23 +6,24 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from payload.core.cfdp.packets import pack_file_packet
 from payload.core.guard import CommandGuard, seal
-from payload.core.packets import Failure, unpack_telemetry
+from payload.core.packets import Failure, pack_telecommand, unpack_telemetry
 from payload.core.reports import report_named
 from payload.core.telemetry import Telemetry
 from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.errors import StoreError
-from payload.flight.calls import Call, Execute, Quiet
+from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.flight.uplink import Uplink
 from payload.ports import Arrival
 from tests.on_board import DictMemory, Sent, ToldClock
 
-APID, KEY = 100, bytes(range(32))
+APID, FILES_APID, KEY = 100, 101, bytes(range(32))
 
 
 class Full(DictMemory):
@@ -37,9 +38,16 @@ class Full(DictMemory):
 
 
 class Pinged(Quiet):
-    """Counts the pings."""
+    """Counts the pings, and keeps what packets of files carry."""
 
     pings = 0
+
+    def __init__(self) -> None:
+        self.pdus: list[bytes] = []
+
+    @property
+    def packets(self) -> Mapping[int, Callable[[bytes, Now], None]]:
+        return {FILES_APID: lambda pdu, _: self.pdus.append(pdu)}
 
     @property
     def commands(self) -> Mapping[str, Execute]:
@@ -56,10 +64,11 @@ class Board:
         self.sent = Sent(APID, self.clock, self.telemetry)
         self.boot()
 
-    def boot(self) -> None:
+    def boot(self, untagged: tuple[int, ...] = ()) -> None:
         last = int(self.memory.get("replay_counter") or 0)
         guard = CommandGuard(KEY, last)
-        self.uplink = Uplink(APID, guard, self.memory, [self.service], self.sent.downlink, self.telemetry)
+        services, downlink = [self.service], self.sent.downlink
+        self.uplink = Uplink(APID, guard, self.memory, services, downlink, self.telemetry, untagged)
 
     def takes(self, *packets: bytes, is_end: bool = False, after_s: float = 0.0) -> None:
         self.uplink.receive([Arrival(1, b"".join(packets), is_end)], self.clock.passes(after_s))
@@ -100,6 +109,33 @@ def test_half_a_packet_is_given_up_after_a_while_and_what_lies_behind_it_is_take
     board.uplink.receive([], board.clock.passes(1.5))
     assert board.service.pings == 1
     assert board.telemetry.values["discarded_bytes"] == len(longer)
+
+
+def test_a_packet_of_a_file_without_the_right_tag_is_counted_told_and_not_taken() -> None:
+    board = Board()
+    good = pack_file_packet(FILES_APID, True, 7, b"pdu", KEY)
+    forged = [
+        pack_file_packet(FILES_APID, True, 8, b"pdu"),
+        pack_file_packet(FILES_APID, True, 8, b"another pdu"),
+        pack_file_packet(FILES_APID, True, 8, b"pdu", bytes(32)),
+        pack_file_packet(FILES_APID, True, 8, b""),
+    ]
+    board.takes(good, *forged, good, ping(1))
+    assert board.service.pdus == [b"pdu", b"pdu"]  # twice: CFDP knows what it has heard before
+    assert board.service.pings == 1
+    assert board.telemetry.counts["command_rejected"] == len(forged)
+    assert board.telemetry.values["commands_unauthentic"] == len(forged)
+    values = report_named("command_not_accepted").unpack(unpack_telemetry(board.sent.packets[0]).content)
+    assert values["request_packet_id"] == 0x1000 | FILES_APID
+    assert values["failure_code"] == Failure.NOT_AUTHENTIC
+
+
+def test_where_no_tag_is_asked_for_a_packet_of_a_file_is_taken_without_one_but_no_command() -> None:
+    board = Board()
+    board.boot(untagged=(FILES_APID,))
+    board.takes(pack_file_packet(FILES_APID, True, 7, b"pdu"), pack_telecommand(APID, 17, 1, 1, b""))
+    assert board.service.pdus == [b"pdu"]
+    assert board.service.pings == 0
 
 
 def test_a_command_that_nobody_does_is_not_started() -> None:

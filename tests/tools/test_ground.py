@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -15,11 +16,16 @@ import pytest
 from payload.errors import ConfigError
 from tests.flight.test_passes import fill
 from tools.ground.rehearsal import flying, queued, write_configs, write_contacts
-from tools.ground.settings import load_settings
+from tools.ground.settings import load_key, load_settings
 from tools.ground.station import PRODUCTS, PassReport, Station
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOARD = REPOSITORY / "firmware_configs" / "ci_cpu.yaml"
+
+
+def station_at(config: Path, folder: Path) -> Station:
+    settings = load_settings(config)
+    return Station(settings, load_key(settings, config), folder, lambda _: None)
 
 
 def rehearse(folder: Path, loss: float, sizes: list[int]) -> tuple[Path, Station, dict[str, bytes]]:
@@ -28,7 +34,7 @@ def rehearse(folder: Path, loss: float, sizes: list[int]) -> tuple[Path, Station
     (folder / "state").mkdir()
     bodies = fill(folder / "state", sizes)
     write_contacts(folder / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
-    return flight, Station(load_settings(ground), folder / "ground", lambda _: None), bodies
+    return flight, station_at(ground, folder / "ground"), bodies
 
 
 def all_of(bodies: dict[str, bytes]) -> Callable[[PassReport], bool]:
@@ -101,15 +107,44 @@ def test_a_station_that_is_started_again_goes_on_in_the_middle_of_a_file(tmp_pat
     flight, station, bodies = rehearse(tmp_path, 0.0, [800_000])
     with flying(flight):
         first = station.run(60.0, lambda report: report.packets > 300)
-        settings = station._settings
         station.close()
         time.sleep(0.2)
-        again = Station(settings, tmp_path / "ground", lambda _: None)
+        again = station_at(tmp_path / "ground.yaml", tmp_path / "ground")
         second = again.run(60.0, all_of(bodies))
         again.close()
     check_all_down(tmp_path, bodies)
     assert first.products == []
     assert second.products == list(bodies)
+
+
+def test_a_full_disk_of_the_station_is_said_and_costs_nothing_once_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "ground").mkdir()
+    flight, station, bodies = rehearse(tmp_path, 0.05, [170, 300_000, 200_000, 3_000])
+    said: list[str] = []
+    station._say = said.append
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    left: list[int] = []
+
+    def is_done(report: PassReport) -> bool:
+        if report.disk_failures < 2 and report.products:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # the kernel refuses every byte
+        elif not left and report.disk_failures:
+            left.append(queued(tmp_path / "state"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return report.disk_failures >= 2 and all_of(bodies)(report)
+
+    try:
+        with flying(flight):
+            report = station.run(90.0, is_done)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        station.close()
+    check_all_down(tmp_path, bodies)
+    assert left[0] > 0
+    assert sorted(report.products) == sorted(bodies)
+    assert report.disk_failures == 2
+    assert sum("nothing is acknowledged until the disk takes it" in line for line in said) == 2
+    assert "the disk took nothing 2 times" in report.text()
 
 
 def test_the_command_says_what_is_wrong_with_its_configuration(tmp_path: Path) -> None:

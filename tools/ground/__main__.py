@@ -20,7 +20,7 @@ from pathlib import Path
 
 from payload.errors import PayloadError
 from tools.decode.__main__ import main as decode_main
-from tools.ground.settings import load_settings
+from tools.ground.settings import load_key, load_settings
 from tools.ground.station import PRODUCTS, PassReport, Station
 
 PICTURES, REPORT = "pictures", "pass.json"
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(parsed.config)
         parsed.out.mkdir(parents=True, exist_ok=True)
-        station = Station(settings, parsed.out, say)
+        station = Station(settings, load_key(settings, parsed.config), parsed.out, say)
     except (PayloadError, OSError) as error:
         print(f"tools.ground: {error}", file=sys.stderr)
         return 2
@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         station.close()
-    (parsed.out / REPORT).write_text(json.dumps(station.facts(), indent=2) + "\n", encoding="utf-8")
+    try:
+        (parsed.out / REPORT).write_text(json.dumps(station.facts(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"tools.ground: {parsed.out / REPORT}: {error.strerror}", file=sys.stderr)
     code = _decode(parsed.out) if any((parsed.out / PRODUCTS).iterdir()) else 0
     print(json.dumps(station.facts(), indent=2) if parsed.json else report.text())
     return code

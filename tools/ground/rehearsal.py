@@ -84,7 +84,7 @@ def write_configs(board: Path, out: Path, loss: float) -> tuple[Path, Path]:
     }
     flight["downlink"] |= {"contact_plan": str(out / "contacts.yaml"), "uplink": str(out / "uplink")}
     ground = yaml.safe_load((Path(__file__).parent / "bench.yaml").read_text(encoding="utf-8"))
-    ground |= {"listen": down, "send_to": up, "loss_ratio": loss}
+    ground |= {"listen": down, "send_to": up, "loss_ratio": loss, "command_key": "command.key"}
     (out / "command.key").write_text(secrets.token_hex(32) + "\n")
     return _written(out / "flight.yaml", flight), _written(out / "ground.yaml", ground)
 

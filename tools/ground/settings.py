@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from payload.config import parse_address, read_text
+from payload.config import NONE, parse_address, read_text
 from payload.config.yaml_walk import Range, Text, Walk
 from payload.core.cfdp import CfdpParameters
+from payload.core.guard import parse_key
 from payload.errors import ConfigError
 
 
@@ -16,6 +17,7 @@ from payload.errors import ConfigError
 class Settings:
     """Where the payload is, and how bad the link is to be made.
 
+    ``command_key``: what goes up has a tag by it, or none where the payload asks for none.
     ``loss_ratio``: so much of what comes down and goes up is thrown away, by ``seed``.
     """
 
@@ -25,6 +27,7 @@ class Settings:
     telemetry_apid: Annotated[int, Range(1, 2046, "(CCSDS APID of telemetry)")]
     entity: Annotated[int, Range(0, 65535, "(CFDP entity id)")]
     flight_entity: Annotated[int, Range(0, 65535, "(CFDP entity id)")]
+    command_key: Annotated[str, Text("a file, absolute or relative to this file, or none", 4096)]
     segment_bytes: Annotated[int, Range(64, 2000, "bytes")]
     window_bytes: Annotated[int, Range(1024, 1 << 24, "bytes")]
     answer_timeout_s: Annotated[float, Range(0.05, 600.0, "s")]
@@ -45,6 +48,18 @@ class Settings:
             open_limit=4096,
             file_max_bytes=(1 << 32) - 1,
         )
+
+
+def load_key(settings: Settings, path: Path) -> bytes | None:
+    """The key that ``settings``, read from ``path``, name; None if there is to be none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if settings.command_key == NONE:
+        return None
+    found = path.parent / settings.command_key
+    return parse_key(read_text(found, "command key"), str(found))
 
 
 def load_settings(path: Path) -> Settings:

@@ -1,4 +1,8 @@
-"""The station's loop: packets in, answers out, products on the disk, a report at the end."""
+"""The station's loop: packets in, answers out, products on the disk, a report at the end.
+
+A disk that takes nothing ends nothing: the station says so and answers no more, for it could
+acknowledge only what it has stored; every RETRY_S it goes on from its journal.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -13,17 +18,19 @@ from typing import BinaryIO
 from payload.config import parse_address
 from payload.core.cfdp import OutgoingFile, SendEnded
 from payload.core.cfdp.checksums import crc_32
-from payload.core.cfdp.packets import file_packet_id
+from payload.core.cfdp.packets import file_packet_id, pdu_of
 from payload.core.packet_scan import PacketScan
 from payload.core.packets import TM_MAX_BYTES, apid_of, packet_id_of
 from payload.drivers.incoming_files import FolderOfFiles
 from payload.drivers.link import PRODUCT_SUFFIX
 from payload.drivers.transfer_journal import SqliteTransferJournal
+from payload.errors import StoreError
 from payload.transfers import Transfers
 from tools.ground.settings import Settings
 
 PRODUCTS, PARTS, JOURNAL, TELEMETRY = "products", "parts", "transfers.sqlite", "telemetry.tm"
 
+RETRY_S = 2.0
 _TURN_S = 0.02
 _BUFFER_BYTES = 4 << 20
 _PACKETS_AT_ONCE = 512
@@ -45,6 +52,7 @@ class PassReport:
     files_sent_up: list[str] = field(default_factory=list)
     naks: int = 0
     pdus_rejected: int = 0
+    disk_failures: int = 0
     files_open: int = 0
     first_packet_s: float | None = None
     last_packet_s: float | None = None
@@ -64,6 +72,7 @@ class PassReport:
                 f"{self.damaged_bytes} bytes were in no packet, {self.pdus_rejected} PDUs were damaged",
                 f"{self.naks} NAKs were sent; {self.files_open} files are still open; "
                 f"{self.telemetry_packets} telemetry packets; {len(self.files_sent_up)} files went up",
+                *([f"the disk took nothing {self.disk_failures} times"] if self.disk_failures else []),
             ]
         )
 
@@ -71,7 +80,9 @@ class PassReport:
 class Station:
     """Implements `transfers.FileUser`: products in a folder, files up from the command line."""
 
-    def __init__(self, settings: Settings, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, key: bytes | None, folder: Path, say: Callable[[str], None]
+    ) -> None:
         """Takes up every transfer that ``folder`` knows of.
 
         Raises:
@@ -84,9 +95,11 @@ class Station:
         self._random = random.Random(settings.seed)
         self.files = FolderOfFiles(folder / PARTS, folder / PRODUCTS, PRODUCT_SUFFIX)
         self._journal = SqliteTransferJournal(folder / JOURNAL)
-        self._transfers = Transfers(settings.parameters, settings.apid, True, self._journal, self.files, self)
+        self._key = key
+        self._transfers = self._restored()
+        self._broken_s: float | None = None
         self._bodies: dict[str, bytes] = {}
-        self._telemetry: BinaryIO = (folder / TELEMETRY).open("ab")
+        self._telemetry: BinaryIO = (folder / TELEMETRY).open("ab", buffering=0)
         ids = [file_packet_id(settings.apid, is_ground=False)]
         ids.append(packet_id_of(settings.telemetry_apid, is_command=False))
         self._scan = PacketScan(ids, TM_MAX_BYTES)
@@ -96,6 +109,10 @@ class Station:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._socket.bind(listen)
+
+    def _restored(self) -> Transfers:
+        setup = self._settings.parameters
+        return Transfers(setup, self._settings.apid, True, self._journal, self.files, self, self._key)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -120,16 +137,41 @@ class Station:
         self._transfers.entity.thaw(time.monotonic_ns())
         while (passed_s := time.monotonic() - began_s) < duration_s and not is_done(report):
             self._take_what_comes(began_s)
-            self._transfers.settle()
-            self._transfers.entity.tick(time.monotonic_ns())
-            self._answer()
+            self._turn()
             report.lasted_s = passed_s
         self._transfers.entity.freeze()
-        counters = self._transfers.entity.counters
-        report.naks, report.pdus_rejected = counters.naks_out, counters.pdus_rejected
+        self._count()
         report.files_open = self._transfers.entity.receiving()
         report.damaged_bytes = self._scan.discarded_bytes
         return report
+
+    def _turn(self) -> None:
+        """What came is stored and answered, or the disk is waited for."""
+        try:
+            if self._broken_s is not None:
+                if time.monotonic() - self._broken_s < RETRY_S:
+                    return
+                self._transfers = self._restored()
+                self._transfers.entity.thaw(time.monotonic_ns())
+                self._broken_s = None
+            self._transfers.settle()
+            self._transfers.entity.tick(time.monotonic_ns())
+            self._answer()
+        except StoreError as error:
+            self._break_off(str(error))
+
+    def _break_off(self, reason: str) -> None:
+        """What is in memory may be ahead of the disk: nothing is answered from it."""
+        self._broken_s = time.monotonic()
+        self.report.disk_failures += 1
+        self._count()
+        self._say(f"{reason}; nothing is acknowledged until the disk takes it, tried again in {RETRY_S:g} s")
+
+    def _count(self) -> None:
+        counters = self._transfers.entity.counters
+        self.report.naks += counters.naks_out
+        self.report.pdus_rejected += counters.pdus_rejected
+        counters.naks_out = counters.pdus_rejected = 0
 
     def _take_what_comes(self, began_s: float) -> None:
         self._socket.settimeout(_TURN_S)
@@ -146,7 +188,8 @@ class Station:
         report = self.report
         if apid_of(packet) == self._settings.telemetry_apid:
             report.telemetry_packets += 1
-            self._telemetry.write(packet)
+            with suppress(OSError):  # a full disk; it is told where files are concerned
+                self._telemetry.write(packet)
             return
         report.packets += 1
         report.packets_bytes += len(packet)
@@ -154,8 +197,8 @@ class Station:
         report.last_packet_s = at_s
         if self._random.random() < self._settings.loss_ratio:
             report.thrown_away += 1
-        else:
-            self._transfers.receive(packet, time.monotonic_ns())
+        elif self._broken_s is None:
+            self._transfers.receive(pdu_of(packet, is_tagged=False), time.monotonic_ns())
 
     def _answer(self) -> None:
         for _ in range(_PACKETS_AT_ONCE):
@@ -178,6 +221,8 @@ class Station:
 
     def has_come(self, name: str) -> None:
         """A product is on the disk."""
+        if self.report.disk_failures and name in self.report.products:
+            return  # it was whole before the disk took no more
         size_bytes = self.files.path_of(name).stat().st_size
         self.report.products.append(name)
         self.report.products_bytes += size_bytes

@@ -4,7 +4,7 @@
 `pdus` the bytes, `extents` the gap map, `records` what it is set up with and what it asks for.
 """
 
-from payload.core.cfdp.entity import CLOSED_MAX, CfdpEntity
+from payload.core.cfdp.entity import CfdpEntity
 from payload.core.cfdp.pdus import NAME_MAX_BYTES, SEGMENT_OVERHEAD_BYTES, PduError, TransactionId
 from payload.core.cfdp.records import (
     CfdpCounters,
@@ -22,7 +22,6 @@ from payload.core.cfdp.records import (
 )
 
 __all__ = [
-    "CLOSED_MAX",
     "NAME_MAX_BYTES",
     "SEGMENT_OVERHEAD_BYTES",
     "CfdpCounters",

@@ -54,9 +54,7 @@ from payload.core.cfdp.records import (
     StoreSegment,
 )
 from payload.core.cfdp.sending import SendTransaction
-
-CLOSED_MAX = 4096
-"""Closed transactions remembered, the latest."""
+from payload.ports import CLOSED_TRANSFERS_MAX
 
 _NO_ERROR = int(ConditionCode.NO_ERROR)
 
@@ -388,7 +386,7 @@ class CfdpEntity:
 
     def _remember_closed(self, transaction: TransactionId, condition: int) -> None:
         self._closed[transaction] = condition
-        if len(self._closed) > CLOSED_MAX:
+        if len(self._closed) > CLOSED_TRANSFERS_MAX:
             self._closed.popitem(last=False)
 
 
