@@ -9,12 +9,15 @@ import string
 import warnings
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from payload.core import xtce
-from payload.core.packets import pack_telemetry
+from payload.core.guard import seal
+from payload.core.packets import pack_telecommand, pack_telemetry
 from payload.core.reports import Report, every_report
+from payload.core.telecommands import COMMANDS, command_named
 from payload.core.wire import TEXT_MAX_CHARS, Field, Wire, bits_of
 
 ccsdspy = pytest.importorskip("ccsdspy")
@@ -23,6 +26,7 @@ validation = pytest.importorskip("space_packet_parser.xtce.validation")
 
 APID = 100
 REPORTS = tuple(every_report())
+KEY = bytes(range(32))
 FEW, MANY = 40, 10_000
 NOON_UTC_NS = 1_800_000_000_123_000_000
 
@@ -80,6 +84,58 @@ def test_a_dictionary_that_is_wrong_is_not_valid(dictionary: Path, tmp_path: Pat
     wrong = tmp_path / "wrong.xml"
     wrong.write_text(dictionary.read_text().replace('sizeInBits="11"', 'sizeInBits="eleven"', 1))
     assert not validation.validate_xtce(str(wrong), level="all", raise_on_error=False).valid
+
+
+def command_bits(dictionary: Path, name: str, given: dict[str, int | bytes]) -> bytes:
+    """The packet that the dictionary describes: its entries one behind the other, and nothing else."""
+    space = {"x": xtce.NAMESPACE}
+    root = ElementTree.parse(dictionary).getroot()
+    bits = {kind.get("name"): kind.find(".//x:IntegerDataEncoding", space) for kind in root.iter()}
+    (command,) = root.iterfind(f".//x:MetaCommand[@name='{name}']", space)
+    kinds = {one.get("name"): one.get("argumentTypeRef") for one in command.iterfind(".//x:Argument", space)}
+    digits = ""
+    for entry in command.iterfind(".//x:EntryList/*", space):
+        if entry.tag.endswith("FixedValueEntry"):
+            size = int(entry.get("sizeInBits", ""))
+            digits += f"{int(entry.get('binaryValue', ''), 16):0{size}b}"
+            continue
+        argument = entry.get("argumentRef", "")
+        value, encoding = given[argument], bits[kinds[argument]]
+        if isinstance(value, bytes):
+            digits += "".join(f"{byte:08b}" for byte in value)
+        else:
+            assert encoding is not None, argument
+            digits += f"{value:0{encoding.get('sizeInBits')}b}"
+    return int(digits, 2).to_bytes(len(digits) // 8, "big")
+
+
+def test_a_scheduled_command_can_be_made_by_the_dictionary_alone(dictionary: Path) -> None:
+    inner = pack_telecommand(APID, 20, 1, 4242, command_named("report_parameters").pack({"parameter_id": 3}))
+    command = command_named("schedule_commands")
+    content = command.pack({"release_time": NOON_UTC_NS, "command": inner})
+    packet = seal(KEY, 77, APID, command.service, command.subtype, 5, content)
+    days, ms = divmod(NOON_UTC_NS // 1_000_000, 86_400_000)
+    given: dict[str, int | bytes] = {
+        "sequence_count": 5,
+        "packet_length": len(packet) - 7,
+        "acknowledge": 15,
+        "source_id": 0,
+        "release_time_days": days + 4383,
+        "release_time_ms": ms,
+        "command_packet_id": int.from_bytes(inner[:2], "big"),
+        "command_sequence": int.from_bytes(inner[2:4], "big"),
+        "command_packet_length": len(inner) - 7,
+        "command_rest": inner[6:],
+        "command_counter": 77,
+        "authentication_tag": int.from_bytes(packet[-10:-2], "big"),
+        "crc16": int.from_bytes(packet[-2:], "big"),
+    }
+    assert command_bits(dictionary, "schedule_commands", given) == packet
+
+
+def test_every_command_is_in_the_dictionary(dictionary: Path) -> None:
+    found = ElementTree.parse(dictionary).getroot().iterfind(f".//{{{xtce.NAMESPACE}}}MetaCommand")
+    assert [command.get("name") for command in found] == [command.name for command in COMMANDS]
 
 
 def names_of(report: Report, field: Field) -> str:

@@ -5,7 +5,8 @@ Rules:
    `core.telecommands` or the channels' limits do not say.
 2. A packet is found by its service and subtype, then by its fixed fields, from the root container
    CCSDSPacket down. Each container ends with the CRC-16.
-3. A text is two parameters, its length in bytes and itself; a time is three, the fields of CDS.
+3. A text is two parameters, its length in bytes and itself; a time is three, the fields of CDS; a
+   packet in a command is its primary header's fields and the rest.
 4. Channels keep their own names, so that a channel is one parameter; what belongs to one kind of
    packet only carries its name in front.
 """
@@ -266,10 +267,20 @@ def _commands(root: Xml.Element, apid: int) -> None:
     value = _child(size, "DynamicValue")
     _child(value, "ArgumentInstanceRef", argumentRef="path_length")
     _child(value, "LinearAdjustment", slope="8", intercept="0")
+    _packet_type(types)
     commands = _child(metadata, "MetaCommandSet")
     for command in COMMANDS:
-        if all(field.wire is not Wire.PACKET for field in command.fields):
-            _command(commands, command, apid)
+        _command(commands, command, apid)
+
+
+def _packet_type(types: Xml.Element) -> None:
+    """What stands behind the primary header of a packet in a packet: that header's length, and 1."""
+    kind = _child(types, "BinaryArgumentType", name="packet_rest")
+    _child(kind, "UnitSet")
+    size = _child(_child(kind, "BinaryDataEncoding"), "SizeInBits")
+    value = _child(size, "DynamicValue")
+    _child(value, "ArgumentInstanceRef", argumentRef="command_packet_length")
+    _child(value, "LinearAdjustment", slope="8", intercept="8")
 
 
 def _command(commands: Xml.Element, command: Command, apid: int) -> None:
@@ -305,6 +316,10 @@ def _command_field(arguments: Xml.Element, entries: Xml.Element, command: Comman
     elif field.wire is Wire.TEXT:
         _argument(arguments, entries, f"{field.name}_length", "u8")
         _argument(arguments, entries, field.name, "text")
+    elif field.wire is Wire.PACKET:
+        for part, kind in (("packet_id", "u16"), ("sequence", "u16"), ("packet_length", "u16")):
+            _argument(arguments, entries, f"{field.name}_{part}", kind)
+        _argument(arguments, entries, f"{field.name}_rest", "packet_rest")
     else:
         kind = "f64" if field.wire is Wire.F64 else f"u{bits_of(field.wire)}"
         _argument(arguments, entries, field.name, kind)
@@ -340,6 +355,7 @@ _ABOUT = (
     "Telemetry and telecommands of the payload, APID {apid}: CCSDS space packets with ECSS PUS-C "
     "secondary headers. A channel without a value yet is all ones, as a decimal number NaN. Commands "
     "end with a counter, which must be above the last one, and an authentication tag, HMAC-SHA256 "
-    "over everything before it cut to 64 bits; without them nothing is done. schedule_commands (11, 4) "
-    "holds whole packets, which XTCE cannot describe; it is in docs/telemetry.md."
+    "over everything before it cut to 64 bits; without them nothing is done. A command that repeats its "
+    "arguments is described with one group of them. schedule_commands (11, 4) holds a whole packet without "
+    "counter and tag: its primary header, field by field, and the rest of it."
 )
