@@ -1,12 +1,14 @@
 """The second walk: one ground contact.
 
-    queue -- take --> store (body) --> link --+-- the ground has it --> acknowledge: store, queue
-      ^                                       |
-      +--------- give back -------------------+-- refused, or the contact broke off
+    queue -- plan_pass --> take --> store (body) --> link --+-- the ground has it --> acknowledge
+      ^                                                     |
+      +----------------- give back -------------------------+-- refused, or the contact broke off
 
-One product at a time. The store forgets a product only after the ground has it, so a power cut
-in between sends it once more, under the same name, and never loses it. A run may go on beside
-the contact: what is under way is held in the store, and the queue follows what the run makes.
+What goes is chosen by `core.pass_plan` for the room that there is: a knapsack where products are
+large, the first look of a tile before its detail. One product at a time. The store forgets a
+product only after the ground has it, so a power cut in between sends it once more, under the same
+name, and never loses it. A run may go on beside the contact: what is under way is held in the
+store, and the queue follows what the run makes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from payload.core.downlink import DownlinkQueue
+from payload.core.pass_plan import Fitting, plan_pass
 from payload.errors import LinkError
 from payload.ports import Link, ProductStore
 from payload.types import Contact
@@ -26,7 +29,8 @@ class ContactReport:
     Attributes:
         sent, refused: product ids in the order in which they went.
         idle_bytes: room that was left; nothing that still waits would have fitted, unless it
-            was refused or the contact broke off.
+            was refused, belongs behind something of its tile that did not fit, or the contact
+            broke off.
         broken: why the contact ended early, or "".
     """
 
@@ -49,14 +53,17 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
     sent: list[str] = []
     refused: dict[int, str] = {}
     sent_bytes, broken = 0, ""
+    going = Fitting(plan_pass(queue.waiting(), room_bytes))
     while True:
         if store.has_changed():  # a run goes on beside this contact
             queue.follow(store.entries(), {*store.held(), *refused})
-        entry = queue.take(room_bytes)
+            going = Fitting(plan_pass(queue.waiting(), room_bytes))
+        entry = going.next(room_bytes)
         if entry is None:
             break
         if not store.hold(entry.entry_id):  # evicted a moment ago; the queue follows next
             continue
+        queue.take(entry.entry_id)
         try:
             is_down = link.send(entry.product_id, store.body(entry.entry_id))
         except LinkError as error:

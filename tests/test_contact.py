@@ -76,14 +76,15 @@ class PickyLink:
 def test_the_best_that_fits_goes_down_and_leaves_the_queue(tmp_path: Path) -> None:
     store = filled(tmp_path / "q", [100, 300, 50, 200])
     queue = queue_of(store)
-    room = contact(320)
+    room = contact(360)
     report = run_contact(store, queue, FolderLink(tmp_path / "ground", room), room)
-    assert report.sent == ("P0", "P2")  # P1 no longer fits, P3 neither
-    assert (report.sent_bytes, report.idle_bytes, report.broken) == (150, 170, "")
-    assert (report.waiting_entries, report.waiting_bytes) == (2, 500)
-    assert [e.product_id for e in store.entries()] == ["P1", "P3"]
-    assert sorted(p.name for p in (tmp_path / "ground").iterdir()) == ["P0.skp", "P2.skp"]
-    for number, size in ((0, 100), (2, 50)):
+    # 900 + 100 points; by value per byte P0 would have gone first, and P1 not at all: 500.
+    assert report.sent == ("P1", "P2")
+    assert (report.sent_bytes, report.idle_bytes, report.broken) == (350, 10, "")
+    assert (report.waiting_entries, report.waiting_bytes) == (2, 300)
+    assert [e.product_id for e in store.entries()] == ["P0", "P3"]
+    assert sorted(p.name for p in (tmp_path / "ground").iterdir()) == ["P1.skp", "P2.skp"]
+    for number, size in ((1, 300), (2, 50)):
         body = (tmp_path / "ground" / f"P{number}.skp").read_bytes()
         assert body == np.random.default_rng(number).bytes(size)
     store.close()

@@ -1,7 +1,8 @@
-"""The downlink queue: what waits for the ground, what goes next, and what must go for good.
+"""The downlink queue: what waits for the ground, what is on its way, and what must go for good.
 
 Rules:
-1. The order is total: value per byte, then oldest, then lowest entry id.
+1. The order is total: value per byte, then oldest, then lowest entry id. Which go down in a pass,
+   and in which order, `core.pass_plan` says.
 2. After every offer the queue is within its capacity, in bytes and in entries; what was taken
    and is not yet acknowledged counts.
 3. A newcomer is accepted if the room it needs can be made of entries that rank below it:
@@ -106,9 +107,6 @@ class DownlinkQueue:
             self.counters.offered.count(entry)
             self.counters.accepted.count(entry)
         self._ranks = sorted(map(_rank, self._waiting.values()))  # worst first
-        # Entries above the cursor do not fit a room of _cursor_room bytes (see take).
-        self._cursor = len(self._ranks)
-        self._cursor_room = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._taken)
@@ -144,24 +142,13 @@ class DownlinkQueue:
             self.counters.accepted.count(entry)
         return Offer(tuple(accepted), tuple(refused), tuple(evicted))
 
-    def take(self, room_bytes: int) -> QueueEntry | None:
-        """The best waiting entry of at most ``room_bytes``, or None; it waits no longer.
-
-        While the room only shrinks, as in a contact, what did not fit once is not looked at
-        again: a whole contact passes over the queue once.
-        """
-        if room_bytes > self._cursor_room:
-            self._cursor = len(self._ranks)
-        self._cursor_room = room_bytes
-        while self._cursor > 0:
-            self._cursor -= 1
-            entry = self._waiting[-self._ranks[self._cursor][2]]
-            if entry.size_bytes <= room_bytes:
-                del self._ranks[self._cursor]
-                del self._waiting[entry.entry_id]
-                self._taken[entry.entry_id] = entry
-                return entry
-        return None
+    def take(self, entry_id: int) -> QueueEntry:
+        """The waiting entry, which waits no longer: it is on its way."""
+        assert entry_id in self._waiting, f"{entry_id} does not wait"
+        entry = self._waiting[entry_id]
+        self._forget_waiting(entry)
+        self._taken[entry_id] = entry
+        return entry
 
     def acknowledge(self, entry_id: int) -> None:
         """The taken entry is on the ground and leaves for good."""
@@ -188,8 +175,7 @@ class DownlinkQueue:
                 self.counters.offered.count(entry)
                 self.counters.accepted.count(entry)
             if entry_id in held and entry_id in self._waiting:
-                self._forget_waiting(entry)
-                self._taken[entry_id] = entry
+                self.take(entry_id)
             elif entry_id not in held and entry_id in self._taken:
                 self.give_back(entry_id)
 
@@ -204,13 +190,11 @@ class DownlinkQueue:
     def _forget_waiting(self, entry: QueueEntry) -> None:
         del self._waiting[entry.entry_id]
         del self._ranks[bisect_left(self._ranks, _rank(entry))]
-        self._cursor, self._cursor_room = len(self._ranks), 0
 
     def _wait(self, entry: QueueEntry) -> None:
         rank = _rank(entry)
         self._ranks.insert(bisect_left(self._ranks, rank), rank)
         self._waiting[entry.entry_id] = entry
-        self._cursor, self._cursor_room = len(self._ranks), 0
 
     def _victims(self, newcomer: QueueEntry) -> int | None:
         """How many of the worst must go for ``newcomer``; None if it is not worth that."""
@@ -232,5 +216,4 @@ class DownlinkQueue:
         entry = self._waiting.pop(-self._ranks.pop(0)[2])
         self._size_bytes -= entry.size_bytes
         self.counters.evicted.count(entry)
-        self._cursor, self._cursor_room = len(self._ranks), 0
         return entry

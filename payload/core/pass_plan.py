@@ -27,7 +27,9 @@ from payload.types import ProductKind, QueueEntry
 LUMP_RATIO = 0.02
 """Of the pass; below it the part of a pass that greed leaves over does not matter."""
 
-_BUCKETS = 4000  # of the knapsack; a large product's size is off by at most 1/80 of itself
+_BUCKETS = (
+    4000  # of the knapsack, at least a byte each; a large product's size is off by at most 1/80 of itself
+)
 _LUMPS_MAX = 400  # groups in the knapsack, the densest; the table is _BUCKETS * this many bytes
 _NS_PER_S = 1_000_000_000
 
@@ -80,7 +82,7 @@ def plan_pass(waiting: Iterable[QueueEntry], capacity_bytes: int) -> list[QueueE
     lumpy = [chain for chain in chains if any(group.size_bytes > lump_bytes for group in chain)]
     chosen: list[_Group] = []
     rest = sorted((group for chain in chains for group in chain), key=lambda group: group.rank)
-    if lumpy and sum(group.size_bytes for group in rest) > capacity_bytes:
+    if lumpy and 0 < capacity_bytes < sum(group.size_bytes for group in rest):
         small = [group for chain in chains if chain not in lumpy for group in chain]
         chosen = _knapsack(lumpy, small, capacity_bytes)
         is_chosen = {id(group) for group in chosen}
@@ -89,17 +91,30 @@ def plan_pass(waiting: Iterable[QueueEntry], capacity_bytes: int) -> list[QueueE
     return [entry for group in chosen + rest for entry in group.entries]
 
 
+class Fitting:
+    """What of an order a pass carries whole, one after another: each that still fits, but of a tile
+    nothing after one that did not. The room only shrinks, so each entry is looked at once."""
+
+    def __init__(self, order: Iterable[QueueEntry]) -> None:
+        self._order = iter(order)
+        self._closed: set[str] = set()
+
+    def next(self, room_bytes: int) -> QueueEntry | None:
+        """The next that fits in ``room_bytes``; None if nothing more does."""
+        for entry in self._order:
+            tile = _tile_of(entry)
+            if entry.size_bytes <= room_bytes and tile not in self._closed:
+                return entry
+            self._closed.add(tile)
+        return None
+
+
 def fitting(order: Iterable[QueueEntry], capacity_bytes: int) -> list[QueueEntry]:
-    """What of ``order`` a pass carries whole, if nothing may be cut: each that still fits, but of
-    a tile nothing after one that did not."""
-    sent, closed = [], set()
-    for entry in order:
-        tile = _tile_of(entry)
-        if entry.size_bytes <= capacity_bytes and tile not in closed:
-            capacity_bytes -= entry.size_bytes
-            sent.append(entry)
-        else:
-            closed.add(tile)
+    """All of ``order`` that a pass carries, if nothing may be cut (`Fitting`)."""
+    going, sent = Fitting(order), []
+    while (entry := going.next(capacity_bytes)) is not None:
+        capacity_bytes -= entry.size_bytes
+        sent.append(entry)
     return sent
 
 
@@ -134,20 +149,21 @@ def _chain(entries: list[QueueEntry]) -> list[_Group]:
 def _knapsack(lumpy: Sequence[list[_Group]], small: list[_Group], capacity_bytes: int) -> list[_Group]:
     """Of each lumpy chain its first groups or none, and small groups, of the greatest value."""
     lumpy = sorted(lumpy, key=lambda chain: chain[0].rank)[:_LUMPS_MAX]
-    bucket = max(1.0, capacity_bytes / _BUCKETS)
-    best = np.zeros(_BUCKETS + 1)
-    taken = np.zeros((len(lumpy), _BUCKETS + 1), dtype=np.uint8)
+    buckets = min(_BUCKETS, capacity_bytes)
+    bucket = capacity_bytes / buckets
+    best = np.zeros(buckets + 1)
+    taken = np.zeros((len(lumpy), buckets + 1), dtype=np.uint8)
     for row, chain in enumerate(lumpy):
         before = best.copy()
-        for count, size, value in _prefixes(chain, bucket):
-            with_it = before[: _BUCKETS + 1 - size] + value
+        for count, size, value in _prefixes(chain, bucket, buckets):
+            with_it = before[: buckets + 1 - size] + value
             better = with_it > best[size:]
             best[size:][better] = with_it[better]
             taken[row, size:][better] = count
     small = sorted(small, key=lambda group: group.rank)
     sizes = np.cumsum([0.0] + [group.size_bytes for group in small])
     values = np.cumsum([0.0] + [group.value for group in small])
-    left = np.arange(_BUCKETS, -1, -1) * bucket  # for the small ones, by what the lumps use
+    left = np.arange(buckets, -1, -1) * bucket  # for the small ones, by what the lumps use
     fit = np.searchsorted(sizes, left, side="right") - 1
     used = int(np.argmax(best + values[fit]))
     chosen = small[: fit[used]]
@@ -158,11 +174,11 @@ def _knapsack(lumpy: Sequence[list[_Group]], small: list[_Group], capacity_bytes
     return chosen
 
 
-def _prefixes(chain: list[_Group], bucket: float) -> Iterable[tuple[int, int, float]]:
+def _prefixes(chain: list[_Group], bucket: float, buckets: int) -> Iterable[tuple[int, int, float]]:
     """How many groups, buckets they take, and their value; as long as they fit."""
     for count in range(1, min(len(chain), 255) + 1):
         size = _buckets_of(chain[:count], bucket)
-        if size > _BUCKETS:
+        if size > buckets:
             return
         yield count, size, sum(group.value for group in chain[:count])
 

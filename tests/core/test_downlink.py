@@ -84,26 +84,13 @@ class QueueAgainstModel(RuleBasedStateMachine):
         # After every offer the queue is within its capacity; what is taken cannot go.
         assert self.fits(self.waiting) or not self.waiting
 
-    @rule(room=st.integers(0, 60))
-    def take(self, room: int) -> None:
-        fitting = [e for e in in_order(self.waiting) if e.size_bytes <= room]
-        assert self.queue.take(room) == (fitting[0] if fitting else None)
-        if fitting:
-            self.waiting.remove(fitting[0])
-            self.taken.append(fitting[0])
-
-    @rule(room=st.integers(0, 100))
-    def contact(self, room: int) -> None:
-        """A shrinking room, as in a contact: nothing that would fit is passed over."""
-        while True:
-            fitting = [e for e in in_order(self.waiting) if e.size_bytes <= room]
-            found = self.queue.take(room)
-            assert found == (fitting[0] if fitting else None)
-            if found is None:
-                return
-            self.waiting.remove(found)
-            self.taken.append(found)
-            room -= found.size_bytes
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.waiting))
+        assert self.queue.take(chosen.entry_id) == chosen
+        self.waiting.remove(chosen)
+        self.taken.append(chosen)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
@@ -208,7 +195,7 @@ def test_a_product_larger_than_the_whole_queue_is_refused() -> None:
 
 def test_what_is_taken_is_never_evicted() -> None:
     queue = DownlinkQueue(100, 1, [entry(1, 100, 1.0)])
-    assert queue.take(100) is not None
+    queue.take(1)
     assert [e.entry_id for e in queue.offer([entry(2, 100, 1e6)]).refused] == [2]
     queue.give_back(1)
     assert [e.entry_id for e in queue.offer([entry(3, 100, 1e6)]).evicted] == [1]
@@ -223,36 +210,15 @@ def test_a_queue_filled_beyond_its_capacity_from_outside_is_trimmed_by_the_next_
 
 def test_an_illegal_call_changes_nothing() -> None:
     queue = DownlinkQueue(1000, 10, [entry(1), entry(2)])
-    queue.take(1000)
+    queue.take(1)
     before = (list(queue.waiting()), queue.size_bytes, len(queue), str(queue.counters))
     for call in (queue.acknowledge, queue.give_back):
         for wrong in (2, 7):
             with pytest.raises(AssertionError):
                 call(wrong)
+    for wrong in (1, 7):
+        with pytest.raises(AssertionError):
+            queue.take(wrong)
     with pytest.raises(AssertionError):
         queue.offer([entry(2)])
     assert (list(queue.waiting()), queue.size_bytes, len(queue), str(queue.counters)) == before
-
-
-def test_a_whole_contact_looks_at_each_entry_once() -> None:
-    """20 000 that never fit above 2 000 that do: looking at all each time would take 40 000 000 looks."""
-    looked = 0
-
-    class Watched(QueueEntry):
-        def __getattribute__(self, name: str) -> object:
-            nonlocal looked
-            looked += name == "size_bytes"
-            return super().__getattribute__(name)
-
-    def watched(entry_id: int, size_bytes: int, value: float) -> QueueEntry:
-        return Watched(entry_id, "P", ProductKind.CLASSES, size_bytes, value, 0, "")
-
-    large = [watched(i, 10_000, 1e6) for i in range(20_000)]
-    small = [watched(20_000 + i, 2, 1.0) for i in range(2_000)]
-    queue = DownlinkQueue(1 << 40, 1_000_000, large + small)
-    looked, room, taken = 0, 9_999, 0
-    while (found := queue.take(room)) is not None:
-        room -= 2
-        taken += found.entry_id >= 20_000
-    assert taken == 2_000
-    assert looked <= len(large) + len(small)
