@@ -282,3 +282,17 @@ def test_a_device_that_is_too_slow_or_takes_too_much_is_seen_in_a_real_child(tmp
     ground.config.write_text(re.sub(r"interpreter_bytes: \S+", "interpreter_bytes: 20_000_000", text))
     assert f"refusal {Refusal.TOO_BIG.value}," in ground.payload("install", package).stderr
     assert ground.models()["tasks"]["scene"]["slots"]["a"]["state"] == "bad"
+
+
+def test_what_the_end_of_the_service_interrupts_has_failed() -> None:
+    flight = Flight()
+    running = flight.command("install_model", path="/update")
+    flight.turn()
+    flight.service.close()
+    assert running.ended == ["started", Failure.INTERRUPTED]
+    flight = Flight()
+    flight.is_strip_running = True
+    waiting = flight.command("install_model", path="/update")
+    flight.turn()
+    flight.service.close()
+    assert waiting.ended == [Failure.INTERRUPTED]

@@ -106,8 +106,11 @@ class Functions(Quiet):
             self._call = None
 
     def close(self) -> None:
-        """A test under way is given up."""
+        """A test under way is given up, and its command told so."""
         self._networks.stop()
+        if self._call is not None:
+            self._call.fail(CommandError("the service ends", Failure.INTERRUPTED))
+            self._call = None
 
     def _begin(self, call: Call) -> bool:
         if self._call is not None:

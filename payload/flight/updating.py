@@ -92,6 +92,11 @@ class Updating(Quiet):
     def close(self) -> None:
         """The job under way ends; the slots stay as its last whole step left them."""
         self._worker.stop()
+        waiting = self._waiting[1] if self._waiting is not None else None
+        for call in (self._call, waiting):
+            if call is not None:
+                call.fail(CommandError("the service ends", Failure.INTERRUPTED))
+        self._call = self._waiting = None
 
     def _install(self, call: Call) -> bool:
         path = str(call.groups[0]["path"])

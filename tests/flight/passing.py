@@ -108,10 +108,12 @@ class Link:
         self.mono_ns = 0
         self.bytes_down = 0
         self.is_up = True
+        self.wrong_ns = 0
+        """How far the payload's clock is off."""
 
     @property
     def now(self) -> Now:
-        return Now(EPOCH_NS + self.mono_ns, self.mono_ns)
+        return Now(max(0, EPOCH_NS + self.mono_ns + self.wrong_ns), self.mono_ns)
 
     def turn(self) -> int:
         """One turn of 20 ms; how many bytes the payload gave to the link."""

@@ -99,6 +99,18 @@ def test_the_networks_are_asked_while_nobody_else_has_their_memory(tmp_path: Pat
     store.close()
 
 
+def test_a_self_test_that_the_end_of_the_service_interrupts_has_failed(tmp_path: Path) -> None:
+    telemetry, worker = Telemetry(), ObedientWorker()
+    sent, store = Sent(100, CLOCK, telemetry), SqliteProductStore(tmp_path / "queue.sqlite")
+    functions = Functions(store, [], NetworkTest(worker, lambda: False), telemetry)
+    functions.commands["run_self_test"](call_of("run_self_test", sent, telemetry))
+    functions.poll(CLOCK.now())
+    functions.close()
+    assert sent.names() == ["command_not_completed"]
+    assert worker.stops == 1
+    store.close()
+
+
 def failed(code: int) -> dict[str, int]:
     return {"command_failed": 1} if code else {}
 

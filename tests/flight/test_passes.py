@@ -176,6 +176,28 @@ def test_what_is_made_during_the_pass_goes_by_its_worth(tmp_path: Path) -> None:
     assert ground.came.index("S.00900.classes") <= 2
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clock_that_is_not_set_or_jumps_costs_time_and_nothing_else(tmp_path: Path, seed: int) -> None:
+    bodies = fill(tmp_path, [170, 60_000, 30_000, 9_000, 200_000])
+    flight, ground = Flight(tmp_path, (contact(0, 600),)), Ground(tmp_path / "ground")
+    link, source = Link(flight, ground, loss=0.05, seed=seed), random.Random(seed)
+    year_ns = 365 * 86_400 * 1_000_000_000
+    wrong = [-EPOCH_NS, year_ns, -year_ns, 3_000_000_000, -200_000_000, 0]  # the first: 1970
+    jumps = 0
+    while queued(flight):
+        assert link.mono_ns < 300e9
+        link.wrong_ns = 0 if jumps % 2 else source.choice(wrong)
+        jumps += 1
+        link.run(source.uniform(0.05, 0.3))
+        check_nothing_lost(flight, ground, bodies)
+    link.wrong_ns = 0
+    link.run(5.0)
+    assert jumps > 5
+    assert {name: ground.body(name) for name in bodies} == bodies
+    assert sorted(ground.came) == sorted(bodies)
+    assert flight.telemetry.counts["contact_started"] > 1
+
+
 @contextmanager
 def disk_full() -> Iterator[None]:
     """The kernel refuses every byte written to a file."""
