@@ -32,7 +32,7 @@ REPEATS = 30
 OURS = ("openvino int8", "openvino float32", "float16 SIMULATED")
 PEERS = ("DTACSNet float32 torch", "DTACSNet int8 openvino")
 TASKS = ("scene", "surface")
-FOLDER_OF_TASK = {"scene": "scene_s2_v2", "surface": "surface_s2_v2"}
+FOLDER_OF_TASK = {"scene": "scene_s2_v2", "surface": "surface_s2_v3"}
 
 
 def _model_of(row: str, task: str) -> Any:

@@ -26,7 +26,7 @@ CELL_PX = 24
 # ONNX needs to write a nearest Resize and constants.
 ACCEPTED_OPERATORS = {
     *("Conv", "ConvTranspose", "Relu", "Add", "Sub", "Mul", "Sigmoid", "Concat", "Resize"),
-    *("DepthToSpace", "AveragePool", "MaxPool", "Softmax", "Constant", "Identity"),
+    *("DepthToSpace", "AveragePool", "MaxPool", "Softmax", "Constant", "Identity", "Div", "Log"),
 }
 
 STRIP_ROWS_PX, STRIP_COLS_PX = 288, 384

@@ -37,7 +37,8 @@ INNER = slice(INNER_FIRST_PX, INNER_FIRST_PX + INNER_PX)
 
 def _codes(rows: int, cols: int) -> list[torch.Tensor]:
     shapes = [(1, 4, rows, cols), (1, 6, rows // 2, cols // 2), (1, 3, rows // 6, cols // 6)]
-    return [torch.ones(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    # The greatest code: the logarithm of a level is not negative, and no ReLU shuts a path.
+    return [torch.full(shape, 255.0, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
 
 def _make_positive(network: torch.nn.Module) -> None:

@@ -86,7 +86,10 @@ _MAKERS = {
     "FakeQuantize": lambda values, how: ops.fake_quantize(*values, how["levels"]),
     "Interpolate": _resize,
     "MaxPool": _peak,
+    "Subtract": lambda values, _: ops.subtract(*values),
     "Multiply": lambda values, _: ops.multiply(*values),
+    "Divide": lambda values, _: ops.divide(*values),
+    "Log": lambda values, _: ops.log(*values),
     "Relu": lambda values, _: ops.relu(values[0]),
     "Sigmoid": lambda values, _: ops.sigmoid(values[0]),
 }

@@ -24,9 +24,10 @@ from openvino.inference_engine import IECore
 ACCEPTED = {
     "Add", "AvgPool", "Broadcast", "Clamp", "Concat", "Constant", "Convert", "Convolution",
     "ConvolutionBackpropData", "DepthToSpace", "Divide", "Exp", "GroupConvolution",
-    "GroupConvolutionBackpropData", "Interpolate", "LogSoftmax", "MaxPool", "Multiply", "Pad", "Parameter",
-    "Power", "PRelu", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Result", "ShapeOf", "Sigmoid", "Softmax",
-    "Split", "Sqrt", "StridedSlice", "Subtract", "Tanh", "TopK", "Transpose", "VariadicSplit",
+    "GroupConvolutionBackpropData", "Interpolate", "Log", "LogSoftmax", "MaxPool", "Multiply", "Pad",
+    "Parameter", "Power", "PRelu", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Result", "ShapeOf",
+    "Sigmoid", "Softmax", "Split", "Sqrt", "StridedSlice", "Subtract", "Tanh", "TopK",
+    "Transpose", "VariadicSplit",
 }  # fmt: skip
 """Operators that the real 2021.4.2 compiler was seen to take (one network each)."""
 

@@ -118,7 +118,8 @@ class _Conversion:
         if name not in self._values:
             if node.get_type_name() != "Constant":
                 raise TfliteError(f"{name}: read before it is made")
-            values = np.moveaxis(np.asarray(node.get_data(), np.float32), 1, 3)
+            values = np.asarray(node.get_data(), np.float32)
+            values = np.moveaxis(values, 1, 3) if values.ndim == 4 else values
             self._values[name] = _Value(self._file.constant(name, values), None)
         return self._values[name]
 
@@ -129,18 +130,16 @@ class _Conversion:
         self._values[node.get_friendly_name()] = _Value(number, quantization)
         return number
 
-    def _as_float(self, value: _Value, shape: Sequence[int]) -> _Value:
+    def _float_input(self, node: ov.Node, place: int) -> _Value:
+        port = node.input_value(place)
+        value = self._value(port)
         if value.quantization is None:
             return value
         if value.tensor not in self._floats:
-            number = self._file.tensor(f"real_{value.tensor}", shape, "float32")
+            number = self._file.tensor(f"real_{value.tensor}", shape_of(port.get_node()), "float32")
             self._file.operator("DEQUANTIZE", [value.tensor], number, "DequantizeOptions")
             self._floats[value.tensor] = _Value(number, None)
         return self._floats[value.tensor]
-
-    def _float_input(self, node: ov.Node, place: int) -> _Value:
-        port = node.input_value(place)
-        return self._as_float(self._value(port), shape_of(port.get_node()))
 
     # Operators
 
@@ -240,7 +239,7 @@ class _Conversion:
         return _Value(output, quantization)
 
     def _binary(self, node: ov.Node) -> None:
-        name = {"Add": "ADD", "Multiply": "MUL"}[node.get_type_name()]
+        name = {"Add": "ADD", "Subtract": "SUB", "Multiply": "MUL", "Divide": "DIV"}[node.get_type_name()]
         tail = self._tail(node)
         sides = [self._value(port) for port in node.input_values()]
         quantization = None
@@ -309,7 +308,7 @@ class _Conversion:
         )
 
     def _unary(self, node: ov.Node) -> None:
-        name = {"Relu": "RELU", "Sigmoid": "LOGISTIC"}[node.get_type_name()]
+        name = {"Relu": "RELU", "Sigmoid": "LOGISTIC", "Log": "LOG"}[node.get_type_name()]
         value = self._float_input(node, 0)
         self._file.operator(name, [value.tensor], self._made(node, None))
 
@@ -346,7 +345,10 @@ _MAKERS = {
     "ConvolutionBackpropData": _Conversion._transposed,
     "Add": _Conversion._binary,
     "Multiply": _Conversion._binary,
+    "Divide": _Conversion._binary,
     "Relu": _Conversion._unary,
+    "Log": _Conversion._unary,
+    "Subtract": _Conversion._binary,
     "Sigmoid": _Conversion._unary,
     "AvgPool": _Conversion._pool,
     "MaxPool": _Conversion._pool,

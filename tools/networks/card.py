@@ -87,9 +87,11 @@ SURFACE_LIMITS = """\
 - Flat and Lambertian: no terrain, no adjacency, no BRDF. Steep ground keeps its shading: more than half of
   the error of the Alpine pairs is there whatever the atmosphere (best physical fit: 0.018 to 0.022).
 - Bright snow at low sun (pair 609U): a good deal better than no correction, far from Sen2Cor.
-- B09 is the weakest band: its transmittance is one number per cell, found within 6 to 8 % on simulated
-  pairs. A network per pixel that draws B09 after B8A does better there (`docs/networks.md`, rivals).
-- Sigma is calibrated on simulation. Beside Sen2Cor it is too large in most bands and too small in B09.
+- B09 hangs on one transmittance per cell, found within some 5 % on simulated pairs; beside Sen2Cor it is low
+  by that much on dry land and high on snow at low sun.
+- Pieces of a few cells (the Alpine chips: 24 x 42 pixels) are worse than version 2's by 0.002 to 0.008 in the
+  visible: hardly a cell there is whole.
+- Sigma is calibrated on simulation. Beside Sen2Cor it is too large in most bands.
 - B10 is not corrected.
 """
 

@@ -31,10 +31,11 @@ OPSET = 13
 """Newest ONNX opset that every runtime we may meet reads without falling back."""
 
 FLOAT_PART = (
-    r".*/(mean|mean10|mean20|mean60|peak|level|cell|cell1|cell2|cell3a|cell3b|cell4|cell5|geometry|head|Concat|Sigmoid)\b.*",
+    r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[234])\b.*",
+    r".*/(cell\w*|geometry|head|Sigmoid)\b.*",
 )
 """Operators of the surface network that stay float32: everything on cells, so that path
-reflectance keeps four digits; they are 1/144 of the pixels."""
+reflectance keeps four digits; they are 1/144 of the pixels. (`Add` and `Add_1` are the stem's.)"""
 
 Feed = Mapping[str, NDArray[np.float32]]
 

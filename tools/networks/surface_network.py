@@ -3,7 +3,7 @@
         b10 4x4 stride 4   b20 2x2 stride 2   b60 nearest x3, 2x2 stride 2
               \\________________ sum, ReLU ___________/            per square of 40 m, INT8
                        1x1 -> 1x1                                 per square of 40 m, INT8
-          mean and maximum over 6 x 6 squares     means of the codes themselves
+          mean and maximum over 6 x 6 squares     means of the codes, and their logarithms
                     \\_______________________________/              per cell of 24 px, float32
        1x1 + 1x1(geometry) -> 1x1 -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1 -> 1x1
         path reflectance, transmittance, spherical albedo, sigma of 12 bands
@@ -29,6 +29,9 @@ CELL_PX = 24
 CELL_40M = CELL_PX // 4
 RECEPTIVE_PX = 72
 CODES_PER_UNIT = 255.0
+LEAST_LEVEL = 1 / CODES_PER_UNIT
+LEAST_SEEN = 1 / 16
+"""One of the sixteen 60 m pixels of a cell."""
 MAX_ALBEDO = 0.5
 MIN_SIGMA = 0.0005
 MAX_SIGMA = 0.25
@@ -37,6 +40,40 @@ MAX_SIGMA = 0.25
 def _means_of_blocks(bands: int, size: int) -> Tensor:
     """Weights of a convolution that gives the mean of every block of every band by itself."""
     return torch.eye(bands)[:, :, None, None].expand(-1, -1, size, size) / size**2
+
+
+class _Seen(nn.Module):
+    """1 where the codes (N, C, R, S) hold data, 0 elsewhere: the least of their sum and 1, of
+    operators that every compiler takes."""
+
+    ones: Tensor
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.register_buffer("ones", torch.ones(1, bands, 1, 1), persistent=False)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        together = functional.conv2d(codes, self.ones)
+        return together - torch.relu(together - 1)
+
+
+class _Levels(nn.Module):
+    """Means of codes (N, 13, R, C) to levels 0..1 and their logarithms (N, 26, R, C).
+
+    ``seen`` (N, 1, R, C) is the share of each cell that holds data, by 40 m blocks for the bands of 10 and
+    20 m and by 60 m pixels for the others: at the data's edge a level is that of what is there.
+
+    What a gas leaves of a band is a ratio of two bands: a difference of logarithms, which one layer
+    can take (docs/decisions/0017).
+    """
+
+    def forward(self, fine: Tensor, coarse: Tensor, seen40: Tensor, seen60: Tensor) -> Tensor:
+        fine, coarse = (
+            means / (torch.relu(seen - LEAST_SEEN) + LEAST_SEEN) / CODES_PER_UNIT
+            for means, seen in ((fine, seen40), (coarse, seen60))
+        )
+        level = torch.cat([fine, coarse], 1)
+        return torch.cat([level, torch.log(level + LEAST_LEVEL)], 1)
 
 
 class SurfaceNetwork(nn.Module):
@@ -57,7 +94,7 @@ class SurfaceNetwork(nn.Module):
         low: Sequence[float],
         high: Sequence[float],
         prior: Sequence[float],
-        widths: Sequence[int] = (48, 48, 32, 96, 48),
+        widths: Sequence[int] = (48, 48, 32, 128, 64),
     ) -> None:
         super().__init__()
         stem, pixel, feature, cell, around = widths
@@ -75,8 +112,10 @@ class SurfaceNetwork(nn.Module):
         self.mean10 = nn.AvgPool2d(CELL_40M)
         self.mean20 = nn.AvgPool2d(CELL_40M)
         self.mean60 = nn.AvgPool2d(CELL_PX // 6)
+        self.seen40, self.seen60 = _Seen(6), _Seen(3)
+        self.levels = _Levels()
         self.cell = nn.Conv2d(2 * feature, cell, 1)
-        self.level = nn.Conv2d(CODES, cell, 1, bias=False)
+        self.level = nn.Conv2d(2 * CODES, cell, 1, bias=False)
         self.geometry = nn.Conv2d(4, cell, 1, bias=False)
         self.cell1 = nn.Conv2d(cell, cell, 1)
         self.cell2 = nn.Conv2d(cell, around, 1)
@@ -98,10 +137,14 @@ class SurfaceNetwork(nn.Module):
         """What the pixels of a cell have in common, (N, C, R/24, C/24): means and maxima of
         learnt features, and means of the codes."""
         fine = self.mean10(functional.conv2d(b10, self.block10, stride=4))
-        middle = self.mean20(functional.conv2d(b20, self.block20, stride=2))
-        level = torch.cat([fine, middle, self.mean60(b60)], 1)
+        blocks20 = functional.conv2d(b20, self.block20, stride=2)
+        level = self.levels(
+            torch.cat([fine, self.mean20(blocks20)], 1),
+            self.mean60(b60),
+            self.mean20(self.seen40(blocks20)),
+            self.mean60(self.seen60(b60)),
+        )
         if self.code_scale != 1.0:
-            level = level * self.code_scale
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
         b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
         pixels = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
@@ -123,6 +166,6 @@ class SurfaceNetwork(nn.Module):
     def fold_code_scale(self) -> None:
         """Move the factor 1/255 into the stem's weights, so that the network reads raw codes."""
         with torch.no_grad():
-            for stem in (self.stem10, self.stem20, self.stem60, self.level):
+            for stem in (self.stem10, self.stem20, self.stem60):
                 stem.weight.mul_(self.code_scale)
         self.code_scale = 1.0

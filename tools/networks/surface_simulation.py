@@ -51,6 +51,9 @@ SPECTRA = {
     "urban": [0.10, 0.11, 0.13, 0.14, 0.16, 0.17, 0.18, 0.20, 0.20, 0.20, 0.22, 0.20],
 }
 WITHOUT_B10 = [band for band in FILE_BANDS if band is not Band.B10]
+B09_BETWEEN, B09_SLOPE_MAX = 0.107, 0.6
+"""B09 lies that part of the way from B8A to B11 (0.945 of 0.865 to 1.614 um). Soils rise along it, leaves
+and snow fall; beyond such a slope the line says nothing."""
 STRAY_LIGHT_B10 = 0.0016
 """Clear lowland shows up to this much in B10 beyond what the gases let through."""
 
@@ -144,7 +147,8 @@ def surface_of(rng: np.random.Generator, grids: Grids) -> Grids:
         inverted = smac.to_surface(grids[grid], _single(_pick(mild, bands)))
         surface[grid] = np.clip(inverted, MIN_SURFACE, MAX_SURFACE).astype(np.float32)
     b8a, b11 = surface[Grid.R20M][3:4], surface[Grid.R20M][4:5]
-    surface[Grid.R60M][1] = average_blocks(b8a, 3)[0] * rng.uniform(0.92, 1.04)
+    ratio = np.clip(b11 / b8a - 1, -B09_SLOPE_MAX, B09_SLOPE_MAX) * (B09_BETWEEN * rng.uniform(0, 1.2))
+    surface[Grid.R60M][1] = average_blocks(b8a * (1 + ratio), 3)[0] * np.exp(rng.normal(0, 0.02))
     surface[Grid.R60M][2] = average_blocks((b8a + b11) / 2, 3)[0]
     return surface
 

@@ -51,7 +51,7 @@ class SurfaceRecipe:
     the weight of B09, whose error is that of the water vapour, against the other bands.
     """
 
-    widths: tuple[int, int, int, int, int] = (48, 48, 32, 96, 48)
+    widths: tuple[int, int, int, int, int] = (48, 48, 32, 128, 64)
     steps: int = 3000
     batch: int = 24
     fresh: int = 8
@@ -60,12 +60,12 @@ class SurfaceRecipe:
     average_decay: float = 0.995
     unknown_geometry_share: float = 0.5
     snow_low_sun_share: float = simulation.LOW_SUN_SHARE
-    water_weight: float = 1.0
+    water_weight: float = 3.0
     profile: str = FULL
     seed: int = 0
 
 
-SECOND = SurfaceRecipe(steps=3000, peak_rate=2.5e-3, snow_low_sun_share=0.75, water_weight=5.0)
+SECOND = SurfaceRecipe(steps=4000, peak_rate=2.5e-3, snow_low_sun_share=0.75, water_weight=5.0)
 """What the network goes on with where `SurfaceRecipe()` has ended."""
 
 
@@ -112,7 +112,7 @@ def draw_pair(
         codes[grid][[band not in PROFILES[profile] for band in bands]] = 0
     sampled_top, sampled_surface = _sample(rng, top, surface)
     if rng.random() < 0.25:
-        gone = int(rng.integers(1, 4)) * CELL_PX
+        gone = int(rng.integers(1, 13)) * SAMPLE_PX
         is_row = bool(rng.random() < 0.5)
         for stack, pitch in [*((codes[grid], int(grid)) for grid in Grid), (sampled_top, SAMPLE_PX)]:
             cut = slice(0, gone // pitch)
