@@ -12,7 +12,7 @@ import pytest
 from tools.downlink.bounds import integer_bound, linear_bound
 from tools.downlink.instances import dense, half_cloudy, layered, lumpy
 from tools.downlink.policies import OURS, first_come, play
-from tools.downlink.study import Row, study, table
+from tools.downlink.study import Row, promises, study, table
 
 
 def rows(family: str, seeds: int) -> list[Row]:
@@ -62,6 +62,20 @@ def test_playing_takes_no_more_than_a_pass_carries_and_counts_true_values() -> N
     for order in (OURS, first_come):
         assert play(instance, order).sent_bytes <= total
     assert play(instance, OURS, noise=1.0, seed=1).value < play(instance, OURS).value
+
+
+def test_single_instances_that_miss_are_counted_and_those_where_nothing_could() -> None:
+    lumpy_rows = [
+        Row("lumpy", seed, ours, ours, 0.5, None, 0) for seed, ours in enumerate((0.979, 0.98, 1.0))
+    ]
+    cloudy = [
+        Row("half cloudy", seed, ours, ours, fifo, 0.6, 0)
+        for seed, (ours, fifo) in enumerate(((0.99, 0.5), (0.99, 0.522), (0.99, 0.53)))
+    ]
+    assert promises(lumpy_rows + cloudy) == (
+        "lumpy: 2 of 3 reach 98% of the bound\n"
+        "half cloudy: 1 of 3 bring 1.9 times what FIFO does; of the other 2, the bound itself does not in 1"
+    )
 
 
 def test_the_command_writes_figure_and_table(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.downlink.figure import draw
-from tools.downlink.study import FAMILIES, NOISE, Row, study, table
+from tools.downlink.study import FAMILIES, NOISE, Row, promises, study, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (parsed.out / "downlink.json").write_text(json.dumps(document, indent=1) + "\n")
     draw(rows, parsed.out / "downlink.png")
     print(table(rows))
+    print(f"\n{promises(rows)}")
     print(f"\n{parsed.out / 'downlink.json'}, {parsed.out / 'downlink.png'}")
     return 0
 

@@ -14,6 +14,9 @@ from tools.downlink.policies import OURS, cloud_filter, first_come, play
 NOISE = 0.3
 """Standard deviation of the logarithm of estimated over true value."""
 
+LUMPY_LEAST = 0.98
+CLOUDY_GAIN = 1.9
+
 THRESHOLDS = (0.3, 0.5, 0.7)
 """Cloud cover above which the filter drops a tile."""
 
@@ -79,3 +82,17 @@ def table(rows: Sequence[Row]) -> str:
             f"| {gain.mean():.2f}, {gain.min():.2f} | {idle_bytes} |"
         )
     return "\n".join(lines)
+
+
+def promises(rows: Sequence[Row]) -> str:
+    """How many single instances keep what the means promise, and where nothing could."""
+    lumpy_ones = [row for row in rows if row.family == "lumpy"]
+    cloudy = [row for row in rows if row.family == "half cloudy"]
+    kept = sum(row.ours >= LUMPY_LEAST for row in lumpy_ones)
+    short = [row for row in cloudy if row.ours < CLOUDY_GAIN * row.fifo]
+    impossible = sum(CLOUDY_GAIN * row.fifo > 1 for row in short)
+    return (
+        f"lumpy: {kept} of {len(lumpy_ones)} reach {LUMPY_LEAST:.0%} of the bound\n"
+        f"half cloudy: {len(cloudy) - len(short)} of {len(cloudy)} bring {CLOUDY_GAIN:g} times what FIFO "
+        f"does; of the other {len(short)}, the bound itself does not in {impossible}"
+    )
