@@ -3,7 +3,8 @@
 Takes telemetry and files from `payload fly` by UDP, acknowledges every file by CFDP class 2,
 writes products to DIR/products, telemetry packets to DIR/telemetry.tm, decodes the products to
 DIR/pictures (GeoTIFF, PNG, CSV; see tools.decode) and prints the report of the pass, which is
-in DIR/pass.json too. Started again, it goes on in the middle of a file. An example of the
+in DIR/pass.json too. Started again, it goes on in the middle of a file; where the disk is full it
+says so and acknowledges nothing until there is room. An example of the
 configuration is tools/ground/bench.yaml.
 
 Exit code 0: done; 1: products came that are damaged; 2: it cannot start.
