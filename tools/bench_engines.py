@@ -5,7 +5,8 @@
 Windows are 528 x 480 px, scaled to 512 x 512. Processor and wall ms are medians with one thread;
 fps with 1 and 2 threads are tiles a second of one request after the other. Load is cold (first in
 its process) and warm (again in the same). Float16 is SIMULATED and says nothing of a Myriad's
-speed. DTACSNet's networks stand beside ours where the extra 'bench' is installed.
+speed. LiteRT is measured where the extra 'litert' is installed, DTACSNet's networks (random weights,
+their published architecture, 512 x 512) where 'bench' is.
 """
 
 from __future__ import annotations
@@ -23,29 +24,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tools.bench.engine_loads import FOLDER_OF_TASK, PEER_FOLDER, ROOT, WINDOW_PX, load, write_litert
 
-ROOT = Path(__file__).resolve().parents[1]
-WINDOW_PX = (528, 480)
 SCALE = 512 * 512 / (WINDOW_PX[0] * WINDOW_PX[1])
 REPEATS = 30
 OURS = ("openvino int8", "openvino float32", "float16 SIMULATED")
+LITERT = "litert int8"
 PEERS = ("DTACSNet float32 torch", "DTACSNet int8 openvino")
 TASKS = ("scene", "surface")
-FOLDER_OF_TASK = {"scene": "scene_s2_v2", "surface": "surface_s2_v3"}
-
-
-def _model_of(row: str, task: str) -> Any:
-    from payload.drivers.openvino_lean import ov
-    from tools.halves import simulate_halves
-    from tools.stand_in import read_codes
-
-    folder, core = ROOT / "models" / FOLDER_OF_TASK[task], ov.Core()
-    if row == "openvino int8":
-        return core.read_model(folder / "openvino_int8.xml")
-    if row == "openvino float32":
-        return read_codes(core.read_model(folder / "fp32.onnx"))
-    return read_codes(simulate_halves(core.read_model(folder / "myriad_fp16.xml")))
+NEEDED = {
+    LITERT: ("ai_edge_litert", "flatbuffers"),
+    **dict.fromkeys(PEERS, ("torch", "segmentation_models_pytorch", "nncf")),
+}
+"""Modules without which a row cannot be measured."""
 
 
 def _timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -61,62 +52,63 @@ def _timed(work: Callable[[], object], repeats: int) -> tuple[float, float]:
     return statistics.median(cpu), statistics.median(wall)
 
 
-def measure_ours(row: str, task: str) -> dict[str, float]:
-    """One network of ours in this process, which must be fresh."""
-    from payload.drivers.engine_openvino import compile_for_window
-    from payload.drivers.network import GEOMETRY
-    from payload.drivers.openvino_lean import ov
+def measure(row: str, task: str) -> dict[str, float]:
+    """One network in this process, which must be fresh."""
     from tools.bench.timing import own_peak_bytes
 
-    def load(threads: int) -> Any:
-        core = ov.Core()
-        compiled = compile_for_window(core, _model_of(row, task), *WINDOW_PX, 1, threads)
-        request = compiled.create_infer_request()
-        for port in compiled.inputs:
-            kind = np.float32 if GEOMETRY in port.get_names() else np.uint8
-            codes = np.random.default_rng(0).integers(0, 256, list(port.shape))
-            request.set_tensor(port, ov.Tensor(codes.astype(kind)))
-        return request
-
+    scale, repeats = (1.0, REPEATS // 3) if row in PEERS else (SCALE, REPEATS)
     began_s = time.perf_counter()
-    request = load(1)
+    once = load(row, task, 1)
     cold_s = time.perf_counter() - began_s
-    cpu_s, wall_s = _timed(request.infer, REPEATS)
+    cpu_s, wall_s = _timed(once, repeats)
     peak = own_peak_bytes()
     began_s = time.perf_counter()
-    two = load(2)
+    two = load(row, task, 2)
     warm_s = time.perf_counter() - began_s
-    _, wall_2_s = _timed(two.infer, REPEATS)
+    _, wall_2_s = _timed(two, repeats)
     return {
-        "cpu_ms": cpu_s * SCALE * 1e3,
-        "wall_ms": wall_s * SCALE * 1e3,
-        "fps_1": 1 / (wall_s * SCALE),
-        "fps_2": 1 / (wall_2_s * SCALE),
+        "cpu_ms": cpu_s * scale * 1e3,
+        "wall_ms": wall_s * scale * 1e3,
+        "fps_1": 1 / (wall_s * scale),
+        "fps_2": 1 / (wall_2_s * scale),
         "peak_mib": peak / 2**20,
         "cold_s": cold_s,
         "warm_s": warm_s,
     }
 
 
-def measure_peer(row: str) -> dict[str, dict[str, float]]:
-    """DTACSNet's two networks, one thread."""
-    from tools.bench.peer_rows import openvino_cost, torch_cost, write_int8_networks
+def measure_weights() -> dict[str, float]:
+    """Resident MiB of a child after three tiles, with one INT8 network and with both."""
+    from payload.core.probe import probe_tile
+    from payload.drivers.engine_process import ProcessEngine, WorkerSpec
+    from payload.types import Target, Task, TileGrid
 
-    if "torch" in row:
-        costs = torch_cost(1, 5)
-    else:
-        folder = ROOT / "build" / "bench"
-        if not (folder / "dtacsnet_scene_int8.xml").exists():
-            write_int8_networks(folder)
-        costs = openvino_cost(folder, 1, 10)
-    return {
-        task: {
-            "cpu_ms": costs[task].cpu_s * 1e3,
-            "wall_ms": costs[task].wall_s * 1e3,
-            "fps_1": 1 / costs[task].wall_s,
-        }
-        for task in TASKS
-    }
+    tiles = TileGrid(WINDOW_PX[0] - 144, WINDOW_PX[1] - 144, 72)
+    found = {}
+    for runtime, target in (("openvino", Target.CPU), ("litert", Target.TFLITE)):
+        if runtime == "litert" and not _is_measurable(LITERT):
+            continue
+        for name, tasks in (("scene", [Task.SCENE]), ("both", list(Task))):
+            spec = WorkerSpec(runtime, target, runtime, None, 1, 512 << 20, 60.0, 60.0)
+            child = ProcessEngine(spec, [_network(task, runtime) for task in tasks], tiles, 1)
+            child.start()
+            child.wait_ready()
+            for task in tasks * 3:
+                child.submit(task, probe_tile(tiles))
+                assert child.collect(60.0) is not None
+            found[f"{runtime} {name}"] = child.resident_bytes() / 2**20
+            child.close()
+    return found
+
+
+def _network(task: Any, runtime: str) -> Any:
+    from payload.drivers.network import Network
+    from payload.types import Precision
+
+    folder = ROOT / "models" / FOLDER_OF_TASK[task.value]
+    paths = [PEER_FOLDER / f"{task.value}.tflite"] if runtime == "litert" else folder.glob("openvino_int8.*")
+    content = {path.name: path.read_bytes() for path in paths}
+    return Network(task, task.value, "0" * 64, Precision.INT8, content)
 
 
 def measure_child() -> dict[str, float]:
@@ -124,16 +116,11 @@ def measure_child() -> dict[str, float]:
     from payload.core.probe import probe_tile
     from payload.drivers.engine_openvino import OpenVinoEngine
     from payload.drivers.engine_process import ProcessEngine, WorkerSpec
-    from payload.drivers.network import Network
-    from payload.types import Precision, Target, Task, TileGrid
+    from payload.types import Target, Task, TileGrid
 
     tiles = TileGrid(WINDOW_PX[0] - 144, WINDOW_PX[1] - 144, 72)
     tile = probe_tile(tiles)
-    networks = []
-    for task in Task:
-        files = (ROOT / "models" / FOLDER_OF_TASK[task.value]).glob("openvino_int8.*")
-        content = {path.name: path.read_bytes() for path in files}
-        networks.append(Network(task, task.value, "0" * 64, Precision.INT8, content))
+    networks = [_network(task, "openvino") for task in Task]
     inside = OpenVinoEngine(networks, tiles, 2, 1)
     child = ProcessEngine(
         WorkerSpec("child", Target.CPU, "openvino", None, 1, 512 << 20, 60.0, 60.0), networks, tiles, 2
@@ -152,7 +139,6 @@ def measure_child() -> dict[str, float]:
         middle_s = time.perf_counter()
         once(child)
         overhead.append(time.perf_counter() - middle_s - (middle_s - began_s))
-    weight = child.resident_bytes()
     noticed, back = _kills(child, lambda: once(child), tile)
     child.close()
     return {
@@ -160,7 +146,6 @@ def measure_child() -> dict[str, float]:
         "noticed_ms": max(noticed) * 1e3,
         "back_s": statistics.median(back),
         "back_worst_s": max(back),
-        "child_mib": weight / 2**20,
     }
 
 
@@ -193,39 +178,49 @@ def _in_fresh_process(*words: str) -> Any:
 
 
 def _show(row: str, task: str, found: dict[str, float]) -> None:
-    more = (
-        f"{found['fps_2']:6.1f}   {found['peak_mib']:5.0f}   {found['cold_s']:5.2f}  {found['warm_s']:5.2f}"
-        if "fps_2" in found
-        else ""
-    )
     print(
-        f"{row:24} {task:8} {found['cpu_ms']:8.1f} {found['wall_ms']:8.1f}  {found['fps_1']:6.1f}  {more}",
+        f"{row:24} {task:8} {found['cpu_ms']:8.1f} {found['wall_ms']:8.1f}  {found['fps_1']:6.1f}  "
+        f"{found['fps_2']:6.1f}   {found['peak_mib']:5.0f}   {found['cold_s']:5.2f}  {found['warm_s']:5.2f}",
         flush=True,
     )
 
 
+def _is_measurable(row: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in NEEDED.get(row, ()))
+
+
+def _prepare() -> None:
+    """The files that the rows read are there."""
+    if _is_measurable(LITERT):
+        write_litert(PEER_FOLDER)
+    if _is_measurable(PEERS[1]) and not (PEER_FOLDER / "dtacsnet_scene_int8.xml").exists():
+        from tools.bench.peer_rows import write_int8_networks
+
+        write_int8_networks(PEER_FOLDER)
+
+
 def report() -> dict[str, Any]:
     """Measure and print every row."""
+    _prepare()
     heads = f"{'cpu ms':>8} {'wall ms':>8}   fps 1   fps 2  peak MiB  cold s warm s"
     print(f"{'per 512 x 512 tile':24} {'network':8} {heads}")
     found: dict[str, Any] = {}
-    for row in OURS:
+    for row in (*OURS, LITERT, *PEERS):
+        if not _is_measurable(row):
+            print(f"{row:24} not measured: needs {', '.join(NEEDED[row])}")
+            continue
         for task in TASKS:
             found[f"{row} {task}"] = _in_fresh_process(row, task)
             _show(row, task, found[f"{row} {task}"])
-    if all(importlib.util.find_spec(name) for name in ("torch", "segmentation_models_pytorch", "nncf")):
-        for row in PEERS:
-            for task, cost in _in_fresh_process(row).items():
-                found[f"{row} {task}"] = cost
-                _show(row, task, cost)
-    else:
-        print("DTACSNet's networks: not measured, the extra 'bench' is not installed")
     for task in TASKS:
         ratio = found[f"openvino float32 {task}"]["cpu_ms"] / found[f"openvino int8 {task}"]["cpu_ms"]
         found[f"int8 gain {task}"] = ratio
         print(f"INT8 over float32, {task}: {ratio:.2f} times")
+    for name, mib in _in_fresh_process("weights").items():
+        found[f"child MiB {name}"] = mib
+        print(f"child process, INT8, {name}: {mib:.0f} MiB")
     child = found["child"] = _in_fresh_process("child")
-    print(f"child process: {child['overhead_ms']:.2f} ms more a tile; {child['child_mib']:.0f} MiB with both")
+    print(f"child process: {child['overhead_ms']:.2f} ms more a tile")
     print(
         f"killed: noticed within {child['noticed_ms']:.1f} ms, back in {child['back_s']:.2f} s "
         f"(worst {child['back_worst_s']:.2f} s)"
@@ -244,8 +239,8 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.measure:
         row, *task = asked.measure
-        found = measure_child() if row == "child" else measure_ours(row, *task) if task else measure_peer(row)
-        print(json.dumps(found))
+        alone = {"child": measure_child, "weights": measure_weights}
+        print(json.dumps(alone[row]() if row in alone else measure(row, *task)))
         return 0
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(report(), indent=2) + "\n")

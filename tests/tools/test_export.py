@@ -120,3 +120,19 @@ def test_an_operator_that_the_myriad_does_not_take_fails_by_its_name(tmp_path: P
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "does not take: Abs" in done.stdout
+
+
+@pytest.mark.skipif(not MYRIAD_PYTHON.exists(), reason="python -m tools.make_myriad_env build/myriad first")
+@pytest.mark.parametrize("path", blobs(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_real_compiler_takes_every_flight_network_and_makes_the_same_blob(
+    path: Path, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")
+    from tools.export.myriad import compile_myriad
+    from tools.export.static_onnx import static_model, with_half_weights
+
+    rows, columns = map(int, path.stem.rpartition("_")[2].split("x"))
+    network = tmp_path / "network.onnx"
+    onnx.save(with_half_weights(static_model(path.parent / "fp32.onnx", rows, columns)), str(network))
+    made = compile_myriad(network, (rows, columns), tmp_path / "myriad_fp16", MYRIAD_PYTHON)
+    assert made == path.read_bytes()
