@@ -96,7 +96,7 @@ def _peer_openvino(task: str, threads: int) -> Work:
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     request = ov.Core().compile_model(PEER_FOLDER / FILES[task], "CPU", settings).create_infer_request()
-    request.set_input_tensor(ov.Tensor(random_tile(0), shared_memory=True))
+    request.set_input_tensor(ov.Tensor(random_tile(0)))  # a copy: nobody else keeps the tile
     run: Work = request.infer
     return run
 
