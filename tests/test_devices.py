@@ -71,7 +71,7 @@ def test_devices_says_what_is_there_and_what_to_do_about_the_rest(tmp_path: Path
     assert done.returncode == 0, done.stderr
     rows = {row["engine"]: row for row in json.loads(done.stdout)}
     assert rows["openvino"]["state"] == "ready"
-    assert re.search(r"cpu CPU openvino \S+ int8 scene_s2_v2@\w+ in \d+ ms", rows["openvino"]["what"])
+    assert re.search(r"cpu CPU openvino \S+ int8 scene_s2_v\d@\w+ in \d+ ms", rows["openvino"]["what"])
     assert rows["myriad"]["state"] in ("no_python", "bad_network")
     assert rows["myriad"]["to do"]
     shown = payload("devices", "--config", path)

@@ -13,7 +13,7 @@ import pytest
 
 from payload.core.probe import Disagreement, disagreement
 from payload.types import Task
-from tests.drivers.test_engine_openvino import MODELS
+from tests.drivers.test_engine_openvino import FOLDERS
 from tests.drivers.test_old_runtimes import WRITER, answers, network, worker
 from tools.export.ir_v10 import write_ir_v10
 
@@ -39,11 +39,11 @@ import numpy as np
 from payload.drivers.engine_litert import LiteRtEngine
 from payload.drivers.network import Network
 from payload.types import Precision, Task
-from tests.drivers.test_engine_openvino import MODELS, TILES, random_tile
+from tests.drivers.test_engine_openvino import FOLDERS, TILES, random_tile
 from tools.export.tflite import tflite_of
 found = {}
 for task in Task:
-    content = tflite_of(MODELS / f"{task.value}_s2_v2", TILES.window_rows_px, TILES.window_columns_px)
+    content = tflite_of(FOLDERS[task], TILES.window_rows_px, TILES.window_columns_px)
     network = Network(task, "any", "0" * 64, Precision.INT8, {"any.tflite": content})
     engine = LiteRtEngine([network], TILES, 1, 1)
     engine.submit(task, random_tile(3))
@@ -83,7 +83,7 @@ def test_the_int8_ir_v10_does_not_saturate_without_vnni(tmp_path: Path, emulator
         pytest.skip("python -m tools.make_myriad_env build/myriad first")
     networks = []
     for task in Task:
-        write_ir_v10(MODELS / f"{task.value}_s2_v2", tmp_path / task.value, WRITER)
+        write_ir_v10(FOLDERS[task], tmp_path / task.value, WRITER)
         networks.append(network(task, tmp_path / task.value))
     old = tmp_path / "python"
     old.write_text(f'#!/bin/sh\nexec {" ".join(emulator)} {WRITER} "$@"\n')

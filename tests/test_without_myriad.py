@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from payload.types import Task
+from tests.drivers.test_engine_openvino import FOLDERS
 from tests.test_commands import payload
 from tests.without_myriad import (
     REPOSITORY,
@@ -54,7 +56,7 @@ def test_a_flatsat_that_lacks_something_says_what_and_goes_on_on_the_cpu(
 
 @needs_old_runtime
 def test_what_the_real_plugin_says_without_libusb_is_understood(tmp_path: Path) -> None:
-    network = REPOSITORY / "models" / "scene_s2_v2" / "myriad_fp16.xml"
+    network = FOLDERS[Task.SCENE] / "myriad_fp16.xml"
     program = (
         f"import sys; sys.path.insert(0, {str(WORKER.parent)!r})\n"
         "import engine_worker\nfrom openvino.inference_engine import IECore\n"

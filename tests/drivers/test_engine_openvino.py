@@ -16,13 +16,17 @@ from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.network import Network
 from payload.errors import EngineLostError, EngineOutputError
 from payload.types import Precision, Task, Tile, TileGrid, Window
+from tools.networks.model_folder import FOLDER_OF_TASK
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
+FOLDERS = {task: MODELS / name for task, name in FOLDER_OF_TASK.items()}
+"""What flies."""
+
 TILES = TileGrid(48, 96, 72)
 
 
 def flight_network(task: Task) -> Network:
-    folder = MODELS / f"{task.value}_s2_v2"
+    folder = FOLDERS[task]
     manifest = json.loads((folder / "manifest.json").read_text())
     return Network(
         task,
@@ -56,7 +60,7 @@ def test_what_is_submitted_comes_back_oldest_first_with_its_maker(engine: OpenVi
     back = [engine.collect(10) for _ in range(3)]
     assert [(b.index, b.task) for b in back if b] == [(4, Task.SCENE), (7, Task.SURFACE), (5, Task.SCENE)]
     assert back[0] is not None
-    assert back[0].engine.model == "scene_s2_v2"
+    assert back[0].engine.model == FOLDERS[Task.SCENE].name
     assert back[0].engine.device == "CPU"
     assert engine.collect(0.01) is None, "nothing submitted, nothing collected"
 

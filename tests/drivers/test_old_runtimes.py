@@ -18,7 +18,7 @@ from payload.drivers.engine_process import ProcessEngine, WorkerSpec
 from payload.drivers.network import Network
 from payload.ports import Device, Engine
 from payload.types import Precision, Target, Task
-from tests.drivers.test_engine_openvino import MODELS, TILES, flight_network
+from tests.drivers.test_engine_openvino import FOLDERS, TILES, flight_network
 from tools.export.ir_v10 import write_ir_v10
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
@@ -75,7 +75,7 @@ def check(engine: ProcessEngine, permitted: Disagreement) -> None:
 
 
 def test_the_worker_runs_the_myriads_files_on_every_runtime_that_has_the_plugin(python: Path) -> None:
-    networks = [network(task, MODELS / f"{task.value}_s2_v2" / "myriad_fp16") for task in Task]
+    networks = [network(task, FOLDERS[task] / "myriad_fp16") for task in Task]
     with worker(python, networks) as engine:
         check(engine, FLOAT16_AND_INT8)
 
@@ -86,7 +86,7 @@ def test_the_int8_ir_v10_is_read_and_right_on_old_runtimes(python: Path, tmp_pat
     networks = []
     for task in Task:
         stem = tmp_path / task.value
-        write_ir_v10(MODELS / f"{task.value}_s2_v2", stem, WRITER)
+        write_ir_v10(FOLDERS[task], stem, WRITER)
         assert 'version="10"' in stem.with_suffix(".xml").read_text()[:200]
         networks.append(network(task, stem))
     with worker(python, networks) as engine:

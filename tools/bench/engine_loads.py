@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tools.networks import model_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_PX = (528, 480)
-FOLDER_OF_TASK = {"scene": "scene_s2_v2", "surface": "surface_s2_v3"}
+FOLDER_OF_TASK = {task.value: name for task, name in model_folder.FOLDER_OF_TASK.items()}
 PEER_FOLDER = ROOT / "build" / "bench"
 
 Work = Callable[[], object]
