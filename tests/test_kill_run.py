@@ -104,4 +104,4 @@ def test_a_killed_run_loses_nothing_doubles_nothing_and_the_next_goes_on(tmp_pat
         assert not list(left.entries())
         assert left.counters().acknowledged_entries == len(expected), "each acknowledged exactly once"
         left.close()
-    print(f"{kills} kills in {rounds} rounds at {time.strftime('%H:%M:%S')}: nothing lost, nothing doubled")
+        print(f"{kills} kills in {rounds} rounds: nothing lost, nothing doubled", flush=True)
