@@ -171,6 +171,11 @@ def _add_install(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         commands, "install", "verify new weights, a delta or a root file, and put it in force; else nothing"
     )
     install.add_argument("package", type=Path, metavar="FILE", help="what python -m tools.package made")
+    install.add_argument(
+        "--settle",
+        action="store_true",
+        help="install nothing: undo what a cut has left half done, and say whether FILE is in force",
+    )
     _add_config(install)
     install.add_argument("--echo", action="store_true", help="mirror the events to standard error")
     _add_telemetry_to(install)

@@ -39,6 +39,7 @@ from payload.imaging import Progress, StripWalk
 from payload.logbook import Log, make_folder, opened_log
 from payload.ports import Engine, StripSource
 from payload.report import strip_report, totals_of
+from payload.scrubbing import Scrubbing
 from payload.terminal import ProgressLine, table
 from payload.trial import TrialEngine
 from payload.types import Contact, MemoryPlan, QueueEntry, Task, TileGrid
@@ -182,7 +183,15 @@ def _walk(
         )
         line = ProgressLine(found.budget_bytes)
 
+        def scrub() -> None:
+            """A trial may have ended since, and another chain be at work."""
+            updates.scrub()
+            chains[-1].scrub()
+
+        scrubbing = Scrubbing(config.updates.scrub_period_s, SystemClock(), scrub)
+
         def watch(progress: Progress) -> None:
+            scrubbing.poll()
             log.flush()
             line.show(progress)
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from payload.assembly import Model
 from payload.config import Config
 from payload.config.engines import EngineKind
-from payload.core.engine_chain import EngineChain, Link
+from payload.core.engine_chain import EngineChain
+from payload.core.engine_posts import Link
 from payload.core.memory import child_term_name
 from payload.core.probe import Disagreement, probe_tile
 from payload.core.telemetry import Telemetry

@@ -16,7 +16,7 @@ from payload.core import xtce
 from payload.core.guard import CommandGuard, parse_key
 from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
 from payload.core.packets import Request
-from payload.core.telecommands import Arguments, Command
+from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import LinuxBoard, SystemClock
 from payload.drivers.flight_memory import SqliteFlightMemory
@@ -34,7 +34,7 @@ from payload.drivers.telemetry_log import TelemetryLog
 from payload.drivers.transfer_journal import SqliteTransferJournal
 from payload.drivers.watchdog import FileWatchdog, NoWatchdog
 from payload.errors import StoreError
-from payload.flight.calls import Now, Service
+from payload.flight.calls import Call, Now, Service
 from payload.flight.downlink import Downlink
 from payload.flight.functions import Functions, NetworkTest, SelfTest
 from payload.flight.health import Health
@@ -151,6 +151,8 @@ def _services(
         lambda: strips.is_running or networks.is_running,
         lambda path: Path(path).is_file(),
         lambda: settings.config.updates.scrub_period_s,
+        memory,
+        lambda name, request: Call(command_named(name), [], request, started, None, downlink, telemetry),
         started,
     )
     strips = Strips(

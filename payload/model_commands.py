@@ -30,7 +30,8 @@ def install(arguments: argparse.Namespace) -> None:
     """`payload install`: a package, delta or root file from the ground is in force."""
     config = load_config(arguments.config)
     with _log_of(arguments, config, arguments.echo) as log:
-        found = Updates(config, log.telemetry).install(arguments.package)
+        updates = Updates(config, log.telemetry)
+        found = (updates.settle if arguments.settle else updates.install)(arguments.package)
         log.flush()
     if isinstance(found, Root):
         facts: dict[str, object] = {"root_version": found.version, "threshold": found.threshold}
@@ -80,6 +81,10 @@ def models(arguments: argparse.Namespace) -> None:
         f"disk: {planned_disk_bytes(config)} bytes at most for slots, copies, records and transfers, in "
         f"{config.folder(config.updates.slots)}"
     )
+    print(
+        f"disk: {planned_uplink_bytes(config)} bytes at most for files that come up by CFDP at one time, in "
+        f"{config.folder(config.downlink.uplink)} and beside the service's state"
+    )
 
 
 def planned_disk_bytes(config: Config) -> int:
@@ -89,6 +94,11 @@ def planned_disk_bytes(config: Config) -> int:
     copies = len(Task) * len(WRITABLE) * len(COPIES) + 1
     slots_bytes = copies * (package_bytes + seal_bytes(package_bytes)) + len(Task) * RECORDS_BYTES
     return slots_bytes + TRANSFERS_MAX * 2 * package_bytes
+
+
+def planned_uplink_bytes(config: Config) -> int:
+    """The most that files on their way by CFDP may take; what has arrived stays until it is removed."""
+    return config.downlink.open_files * config.downlink.uplink_max_bytes
 
 
 def _rows(updates: Updates, config: Config) -> Iterator[tuple[str, ...]]:
@@ -150,6 +160,7 @@ def _facts(updates: Updates, config: Config) -> dict[str, object]:
         "tasks": tasks,
         "root_version": root.version if root else None,
         "planned_disk_bytes": planned_disk_bytes(config),
+        "planned_uplink_bytes": planned_uplink_bytes(config),
     }
 
 

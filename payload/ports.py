@@ -132,6 +132,14 @@ class Device(Engine, Protocol):
         """All submitted and uncollected is lost; `start` brings it back."""
         ...
 
+    def scrub(self) -> tuple[int, int]:
+        """Blocks of weights checked in memory, and those of them that were damaged and are mended.
+
+        Raises:
+            EngineLostError: a block is damaged in both copies.
+        """
+        ...
+
     def resident_bytes(self) -> int:
         """Resident memory of its own process now; 0 if it has none."""
         ...

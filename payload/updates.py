@@ -24,6 +24,7 @@ from payload.core.manifest import (
     parse_manifest,
 )
 from payload.core.package import Surroundings
+from payload.core.refusals import Refusal, refuse
 from payload.core.signed import ROOT_MAGIC, Root, check_next_root, read_root
 from payload.core.slots import WRITABLE, SlotName, SlotState, TrialLimits
 from payload.core.telemetry import Telemetry
@@ -121,9 +122,44 @@ class Updates:
             limit_bytes = self._keys.package_max_bytes
             return walk.install(source_of(file, self.base, limit_bytes), self.root())
 
+    def settle(self, path: Path) -> Installed | Root:
+        """Nothing is half installed, and what ``path`` holds is in force: an installation of it
+        that was cut had come to its end.
+
+        Raises:
+            InstallError: it is not in force.
+            StoreError: the disk refuses.
+        """
+        with self._disk.locked():
+            for slots in self.slots.values():
+                slots.read_again()
+                slots.settle()
+            file = FileBytes(path)
+            if file.read(0, len(ROOT_MAGIC)) == ROOT_MAGIC:
+                return self._settled_root(file.read(0, ROOT_MAX_BYTES))
+            source = source_of(file, self.base, self._keys.package_max_bytes)
+            digest = hashlib.sha256()
+            for block in source.blocks():
+                digest.update(block)
+            sha256 = digest.hexdigest()
+            for task, slots in self.slots.items():
+                active = slots.record.slots.get(slots.record.active)
+                if active is not None and active.package_sha256 == sha256:
+                    return Installed(task, active.model, active.version, slots.record.active.value, sha256)
+        raise refuse(Refusal.INTERRUPTED, f"{path} is not in force")
+
+    def _settled_root(self, content: bytes) -> Root:
+        found, _ = read_root(content)
+        if found != self.root():
+            raise refuse(Refusal.INTERRUPTED, f"root version {found.version} is not in force")
+        self._roots.keep(content)  # a cut between its two copies left the old one in the second
+        return found
+
     def scrub(self) -> int:
         """Every package in use is whole on the disk; how many blocks had to be mended."""
         with self._disk.locked():
+            for slots in self.slots.values():
+                slots.read_again()
             return sum(slots.scrub().mended_blocks for slots in self.slots.values())
 
     def revert(self, task: Task) -> None:

@@ -13,7 +13,7 @@ import pytest
 from payload.assembly import load_models
 from payload.config import load_config
 from payload.config.engines import ChildConfig, EngineKind
-from payload.core.engine_chain import EVENT_OF_FAULT
+from payload.core.engine_posts import EVENT_OF_FAULT
 from payload.devices import REMEDIES, network_of, worker_spec
 from payload.drivers import engine_worker
 from payload.drivers.engine_process import ProcessEngine

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 from payload.config import load_config
+from payload.core.packets import request_of
 from payload.core.refusals import Refusal
 from payload.core.signed import Root
+from payload.core.slots import read_record
 from payload.flight.updating import REFUSED_CODE
 from payload.types import Target
 from tests.flying import Flight
+from tools.ground.rehearsal import free_ports, write_contacts
+from tools.ground.settings import Settings, load_settings
+from tools.ground.station import Station
 from tools.package.keys import make_key, root_file
 from tools.package.making import make_package
 
@@ -54,3 +63,78 @@ def test_a_model_is_installed_and_given_up_by_command(tmp_path: Path) -> None:
         flight.close()
     record = json.loads((tmp_path / "flight" / "slots" / "scene.record.0").read_text().partition("\n")[2])
     assert record["active"] == "factory" or (tmp_path / "flight" / "slots" / "scene.record.1").exists()
+
+
+def test_an_installation_that_a_restart_cuts_is_undone_reported_and_may_be_repeated(tmp_path: Path) -> None:
+    flight, signed, _ = flight_with_keys(tmp_path / "flight")
+    slots = tmp_path / "flight" / "slots"
+    try:
+        request = request_of(flight.send("install_model", {"path": str(signed)})).fields()
+        wait_until(lambda: "written" in states(slots))
+        flight.kill()
+        assert "written" in states(slots), "killed while the devices were asked"
+        flight.start()
+        flight.wait_for("command_not_completed", failure_code=REFUSED_CODE + Refusal.INTERRUPTED, **request)
+        assert states(slots) == ["bad", "empty"]
+        *_, last = flight.do("install_model", {"path": str(signed)})
+        assert last.name == "command_completed"
+        assert states(slots) == ["trial", "empty"]
+        assert "event_install_interrupted" in {reading.name for reading in flight.seen}
+    finally:
+        flight.close()
+
+
+def states(slots: Path) -> list[str]:
+    """The states of the scene's slots by the younger record on the disk."""
+    records = [read_record(path.read_bytes()) for path in slots.glob("scene.record.[01]")]
+    found = [record for record in records if record is not None]
+    if not found:
+        return []
+    return [slot.state.value for slot in max(found, key=lambda record: record.sequence).slots.values()]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if is_so():
+            return
+        time.sleep(0.01)
+    raise AssertionError("not within a minute")
+
+
+def test_a_model_that_came_up_by_cfdp_is_installed_by_command_tried_and_confirmed(tmp_path: Path) -> None:
+    flight, signed, _ = flight_with_keys(tmp_path / "flight")
+    flight.stop()
+    (tmp_path / "ground").mkdir()
+    station = Station(settings_for(flight, tmp_path), tmp_path / "ground", lambda _: None)
+    write_contacts(tmp_path / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
+    station.send_up(signed)
+    arrived = tmp_path / "uplink" / signed.name
+    flight.start()
+    try:
+        report = station.run(60.0, lambda report: arrived.exists() and report.lasted_s > 1.0)
+        assert report.thrown_away > 0, "the link loses packets"
+        assert arrived.read_bytes() == signed.read_bytes()
+        *_, last = flight.do("install_model", {"path": str(arrived)})
+        assert last.name == "command_completed", dict(last.values)
+        flight.do("load_strip", {"path": str(STRIP)})
+        flight.wait_for("event_model_confirmed", rollback_index=1)
+        assert states(tmp_path / "flight" / "slots") == ["good", "empty"]
+    finally:
+        flight.close()
+        station.close()
+
+
+def settings_for(flight: Flight, folder: Path) -> Settings:
+    """A station beside the service, over a link that loses 5 %; two tiles are a trial."""
+    down, up = (f"127.0.0.1:{port}" for port in free_ports(2))
+    board = yaml.safe_load(flight.config.read_text())
+    board["service"] |= {"udp_listen": up, "udp_send_to": down}
+    board["downlink"] |= {"contact_plan": str(folder / "contacts.yaml"), "uplink": str(folder / "uplink")}
+    board["tiles"]["inner_columns_px"] = 336
+    board["updates"]["trial_tiles"] = 2
+    flight.config.write_text(yaml.safe_dump(board, sort_keys=False))
+    ground = yaml.safe_load((REPOSITORY / "tools" / "ground" / "bench.yaml").read_text())
+    (folder / "ground.yaml").write_text(
+        yaml.safe_dump(ground | {"listen": down, "send_to": up, "loss_ratio": 0.05})
+    )
+    return load_settings(folder / "ground.yaml")

@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -194,17 +194,35 @@ def kill_at(folder: Path, point: Point, times: int, counts: Counts) -> None:
     counts.states[f"{point.walk}, {point.state}, {point.moment}"] += kills
 
 
+def in_order(found: Iterable[Point]) -> list[Point]:
+    """The first point of each walk, state and moment first, then the second of each: what a campaign
+    that is cut short has seen is spread over all of them."""
+    ranks: Counter[tuple[str, str, str]] = Counter()
+    ranked = []
+    for point in found:
+        kind = point.walk, point.state, point.moment
+        ranked.append((ranks[kind], point))
+        ranks[kind] += 1
+    return [point for _, point in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def all_points(folder: Path) -> list[Point]:
+    """Of every walk."""
+    found = []
+    for walk in WALKS:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            found += points(Path(scratch), walk)
+    return in_order(found)
+
+
 def campaign(folder: Path, times: int) -> Counts:
     """Every point of every walk so many times."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = Counts()
-    for walk in WALKS:
+    for point in all_points(folder):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            found = points(Path(scratch), walk)
-        for point in found:
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                kill_at(Path(scratch), point, times, counts)
-            print(f"{counts.points} points, {counts.kills} kills: {point}", file=sys.stderr, flush=True)
+            kill_at(Path(scratch), point, times, counts)
+        print(f"{counts.points} points, {counts.kills} kills: {point}", file=sys.stderr, flush=True)
     return counts
 
 

@@ -13,14 +13,16 @@ from typing import Any, cast
 import pytest
 
 from payload.config import load_config
-from payload.core.packets import Failure
+from payload.core.packets import Failure, Request
 from payload.core.refusals import Refusal
 from payload.core.signed import Root
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Now
 from payload.flight.updating import REFUSED_CODE, Updating
+from payload.ports import FlightMemory
 from payload.types import Target
+from tests.on_board import DictMemory
 from tools.package.keys import make_key, root_file
 from tools.package.making import make_package
 from tools.retrain.weights import spoil
@@ -59,6 +61,7 @@ class FakeCall:
 
     def __init__(self, **arguments: str) -> None:
         self.groups = [arguments]
+        self.request = Request(6245, 49153)
         self.ended: list[object] = []
 
     def start(self) -> None:
@@ -74,8 +77,10 @@ class FakeCall:
 class Flight:
     """The service, a worker and a strip that may be under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: FlightMemory | None = None) -> None:
         self.worker, self.telemetry = FakeWorker(), Telemetry()
+        self.memory = memory or DictMemory()
+        self.remembered: list[tuple[str, Request, FakeCall]] = []
         self.is_strip_running = False
         self.service = Updating(
             self.worker,
@@ -83,8 +88,14 @@ class Flight:
             lambda: self.is_strip_running,
             lambda path: path.startswith("/"),
             lambda: 600.0,
+            self.memory,
+            self._call_of,
             Now(0, 0),
         )
+
+    def _call_of(self, name: str, request: Request) -> Call:
+        self.remembered.append((name, request, FakeCall()))
+        return cast(Call, self.remembered[-1][2])
 
     def command(self, name: str, **arguments: str) -> FakeCall:
         call = FakeCall(**arguments)
@@ -130,6 +141,55 @@ def test_rule_3_a_refusal_fails_the_command_with_its_number() -> None:
     flight.turn()
     assert call.ended == ["started", REFUSED_CODE + Refusal.WRONG_SIGNATURE]
     assert flight.telemetry.counts == {"install_refused": 1}, "rule 4"
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_rule_5_an_installation_is_not_repeated_after_a_restart_but_reported_on(is_begun: bool) -> None:
+    before = Flight()
+    before.is_strip_running = not is_begun
+    asked = before.command("install_model", path="/update")
+    before.turn()
+    after = Flight(before.memory)
+    ((name, request, call),) = after.remembered
+    assert (name, request) == ("install_model", asked.request)
+    assert after.service.is_wanted, "no strip begins before it is known what runs"
+    with pytest.raises(CommandError):
+        after.command("revert_model", task="scene")
+    after.turn()
+    assert after.worker.jobs == ["settle:/update"]
+    parameters = {"code": int(Refusal.INTERRUPTED), "refusal": "interrupted", "reason": "cut"}
+    after.worker.told = [{"record": "event", "event": "install_refused", "parameters": parameters}]
+    after.worker.code = 16
+    after.turn()
+    assert call.ended == ["started", REFUSED_CODE + Refusal.INTERRUPTED]
+    assert Flight(after.memory).remembered == [], "once it is reported it is forgotten"
+
+
+def test_rule_5_an_installation_that_had_come_to_its_end_is_reported_as_completed() -> None:
+    before = Flight()
+    before.command("install_model", path="/update")
+    after = Flight(before.memory)
+    after.turn()
+    after.worker.code = 0
+    after.turn()
+    assert after.remembered[0][2].ended == ["started", "completed"]
+
+
+def test_rule_5_giving_up_a_trial_is_done_again() -> None:
+    before = Flight()
+    before.command("revert_model", task="scene")
+    after = Flight(before.memory)
+    after.turn()
+    assert after.worker.jobs == ["revert:scene"]
+
+
+def test_a_job_that_is_reported_is_forgotten() -> None:
+    flight = Flight()
+    flight.command("install_model", path="/update")
+    flight.turn()
+    flight.worker.code = 0
+    flight.turn()
+    assert Flight(flight.memory).remembered == []
 
 
 def test_a_process_that_dies_fails_the_command() -> None:
@@ -244,6 +304,18 @@ def test_a_model_is_installed_runs_on_trial_and_a_bad_one_is_given_up_in_the_sam
     assert (scene["active"], scene["rollback_index"], scene["slots"]["b"]["state"]) == ("a", 1, "bad")
     old = ground.payload("install", ground.package("old.skm", SCENE, 0))
     assert f"refusal {Refusal.OLD_INDEX.value}," in old.stderr
+
+
+def test_what_became_of_an_installation_that_was_cut_is_said(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    package = ground.package("good.skm", SCENE, 1)
+    cut = ground.payload("install", package, "--settle")
+    assert f"refusal {Refusal.INTERRUPTED.value}," in cut.stderr
+    assert ground.payload("install", package).returncode == 0
+    done = ground.payload("install", package, "--settle", "--json")
+    assert json.loads(done.stdout)["slot"] == "a"
+    root = ground.payload("install", tmp_path / "root.skr", "--settle")
+    assert root.returncode == 0, root.stderr
 
 
 def test_a_second_device_is_asked_too_and_its_failure_refuses_the_model(tmp_path: Path) -> None:

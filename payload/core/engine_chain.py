@@ -13,86 +13,34 @@ Rules:
 3. A device works on one tile at a time, so a loss costs the work of at most one.
 4. An answer that cannot be right demotes its device and is asked of the next; only the last
    device's word leaves a tile without an answer.
-5. What a device is worth is decided in `core.failover` alone. A device that has no other beside
-   it, for any of its tasks, has nothing to agree with and is not asked.
+5. Weights are checked when asked for: copies in memory by block at once, those inside a runtime
+   by the known tile, once the device holds no other. A device that never was asked it starts
+   anew before, from verified files, so that what is expected of it comes from whole weights.
+6. What a device is worth is decided in `core.failover` alone. A device that has no other beside
+   it, for any of its tasks, has nothing to agree with and is not asked before rule 5 does.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from payload.config.engines import FailoverConfig
 from payload.core import failover
-from payload.core.failover import Signal, Stage, Standing, Step
+from payload.core.engine_posts import EVENT_OF_FAULT, HOT, WRONG, Call, Link, Post
+from payload.core.failover import Signal, Stage, Step
 from payload.core.probe import Disagreement, disagreement, probe_tile, sample_of
 from payload.core.telemetry import Telemetry
-from payload.errors import EngineFault, EngineLostError, EngineOutputError
-from payload.ports import Clock, Device
+from payload.errors import EngineLostError, EngineOutputError
+from payload.ports import Clock
 from payload.types import Inference, Task, Tile, TileGrid
-
-EVENT_OF_FAULT = {
-    EngineFault.NO_PYTHON: "engine_no_python",
-    EngineFault.NO_RUNTIME: "engine_no_runtime",
-    EngineFault.NO_LIBUSB: "engine_no_libusb",
-    EngineFault.NO_DEVICE: "engine_no_device",
-    EngineFault.NO_PERMISSION: "engine_no_permission",
-    EngineFault.MUTEX_TAKEN: "engine_mutex_taken",
-    EngineFault.BAD_NETWORK: "engine_bad_network",
-}
-"""Faults of a device that has never served; told once until another takes its place."""
-
-_WRONG, _HOT = "wrong", "hot"
-"""Beside the values of EngineFault, what is counted of a device."""
 
 _LOOK_S = 0.01
 _GLANCE_S = 0.25
 _SETTLED = (Stage.SERVING, Stage.RETIRED)
 _EXACT = Disagreement(0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One device of the chain, and how far its answers may lie from the reference, by task."""
-
-    device: Device
-    permitted: Mapping[Task, Disagreement]
-    is_stand_in: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Post:
-    """A device at work."""
-
-    link: Link
-    tasks: tuple[Task, ...]
-    standing: Standing = field(default_factory=Standing)
-    probes: list[Task] = field(default_factory=list)
-    is_probe_out: bool = False
-    is_hot: bool = False
-    told: EngineFault | None = None
-    reason: str = "not started"
-    peak_bytes: int = 0
-    made: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def device(self) -> Device:
-        return self.link.device
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """An outstanding tile; ``post`` is None while no device has it."""
-
-    task: Task
-    tile: Tile
-    post: _Post | None = None
-    refused_by: set[str] = field(default_factory=set)
 
 
 class EngineChain:
@@ -114,13 +62,13 @@ class EngineChain:
         self._clock, self._pause, self._telemetry = clock, pause, telemetry
         links = {link.device.name: link for links in order.values() for link in links}
         self._posts = {
-            name: _Post(link, tuple(task for task in order if link in order[task]))
+            name: Post(link, tuple(task for task in order if link in order[task]))
             for name, link in links.items()
         }
         self._order = {
             task: [self._posts[link.device.name] for link in links] for task, links in order.items()
         }
-        self._calls: list[_Call] = []
+        self._calls: list[Call] = []
         self._expected: dict[Task, NDArray[Any]] = {}
         for post in self._posts.values():
             if post.link.is_stand_in:
@@ -143,7 +91,7 @@ class EngineChain:
             self._pause(_LOOK_S)
 
     def submit(self, task: Task, tile: Tile) -> None:
-        self._calls.append(_Call(task, tile))
+        self._calls.append(Call(task, tile))
         self._look()
 
     def collect(self, timeout_s: float) -> Inference | None:
@@ -161,6 +109,20 @@ class EngineChain:
             if left_s <= 0:
                 return None
         return None
+
+    def scrub(self) -> None:
+        """The weights of every device are being checked (rule 5)."""
+        for post in self._posts.values():
+            try:
+                blocks, mended = post.device.scrub()
+            except EngineLostError as error:
+                self._lose(post, error)
+                continue
+            self._telemetry.add("scrubbed_blocks", blocks)
+            self._telemetry.add("mended_blocks", mended)
+            if mended:
+                self._telemetry.event("weights_mended", device=post.device.name, blocks=mended)
+            post.is_due = post.standing.stage is Stage.SERVING
 
     def close(self) -> None:
         """No device has a tile or runs; the chain is at its end."""
@@ -186,7 +148,7 @@ class EngineChain:
 
     # Answers
 
-    def _collect_from(self, post: _Post, timeout_s: float) -> Inference | None:
+    def _collect_from(self, post: Post, timeout_s: float) -> Inference | None:
         try:
             inference = post.device.collect(timeout_s)
         except EngineLostError as error:
@@ -202,26 +164,26 @@ class EngineChain:
         self._count_tile(post)
         return inference
 
-    def _take_out(self, post: _Post, task: Task | None, index: int) -> _Call:
+    def _take_out(self, post: Post, task: Task | None, index: int) -> Call:
         """The call that ``post`` has answered is no longer outstanding."""
         for place, call in enumerate(self._calls):
             if call.post is post and call.tile.index == index and task in (None, call.task):
                 return self._calls.pop(place)
         raise AssertionError((post.device.name, task, index))
 
-    def _refuse(self, post: _Post, error: EngineOutputError) -> None:
+    def _refuse(self, post: Post, error: EngineOutputError) -> None:
         call = self._take_out(post, None, error.index)
         call.refused_by.add(post.device.name)
         if all(other.device.name in call.refused_by for other in self._able(call.task)):
             raise error
         self._calls.insert(0, call)
-        post.faults[_WRONG] += 1
+        post.faults[WRONG] += 1
         self._demote(post, Signal.WRONG, str(error))
 
-    def _able(self, task: Task) -> list[_Post]:
+    def _able(self, task: Task) -> list[Post]:
         return [post for post in self._order[task] if post.standing.stage is not Stage.RETIRED]
 
-    def _count_tile(self, post: _Post) -> None:
+    def _count_tile(self, post: Post) -> None:
         self._weigh(post)
         post.made["tiles"] += 1
         degc, resident_bytes = post.device.temperature_degc(), post.device.resident_bytes()
@@ -230,14 +192,14 @@ class EngineChain:
         if signal is not None:
             self._signal(post, signal)
 
-    def _feel(self, post: _Post, degc: float | None) -> None:
+    def _feel(self, post: Post, degc: float | None) -> None:
         """Remember whether the device is too hot; told once until it is cool."""
         was_hot, post.is_hot = post.is_hot, degc is not None and degc >= self._rules.hot_degc
         if degc is not None and post.is_hot and not was_hot:
-            post.faults[_HOT] += 1
+            post.faults[HOT] += 1
             self._telemetry.event("engine_hot", device=post.device.name, temperature_degc=degc)
 
-    def _weigh(self, post: _Post) -> None:
+    def _weigh(self, post: Post) -> None:
         post.peak_bytes = max(post.peak_bytes, post.device.resident_bytes())
         total = sum(other.device.resident_bytes() for other in self._posts.values())
         self._telemetry.set("workers_bytes", total)
@@ -262,7 +224,7 @@ class EngineChain:
             if all(post.standing.stage is Stage.RETIRED for post in order):
                 raise EngineLostError(f"no device is left for {task.value}: {order[-1].reason}")
 
-    def _look_at(self, post: _Post) -> None:
+    def _look_at(self, post: Post) -> None:
         stage, is_empty = post.standing.stage, not self._held(post)
         try:
             if stage in (Stage.RESTING, Stage.COOLING):
@@ -274,6 +236,11 @@ class EngineChain:
                     self._signal(post, Signal.READY)
             elif stage is Stage.PROBING:
                 self._probe(post)
+            elif stage is Stage.SERVING and post.is_due and is_empty:
+                post.is_due, post.is_watched = False, True
+                self._telemetry.add("weights_asked")
+                has_answered = all(task in self._expected for task in post.tasks)
+                self._signal(post, Signal.DUE if has_answered else Signal.WORN)
             elif stage is Stage.DRAINING and is_empty:
                 post.made["recycled"] += 1
                 self._telemetry.add("engine_recycles")
@@ -281,16 +248,17 @@ class EngineChain:
         except EngineLostError as error:
             self._lose(post, error)
         except EngineOutputError as error:
-            post.faults[_WRONG] += 1
+            post.faults[WRONG] += 1
             self._demote(post, Signal.WRONG, str(error))
 
-    def _held(self, post: _Post) -> list[_Call]:
+    def _held(self, post: Post) -> list[Call]:
         return [call for call in self._calls if call.post is post]
 
-    def _assign(self, call: _Call) -> None:
+    def _assign(self, call: Call) -> None:
         for post in self._order[call.task]:
-            serves = post.standing.stage is Stage.SERVING and post.device.name not in call.refused_by
-            if serves and len(self._held(post)) < post.device.slots:
+            is_free = post.standing.stage is Stage.SERVING and not post.is_due
+            is_refused = post.device.name in call.refused_by
+            if is_free and not is_refused and len(self._held(post)) < post.device.slots:
                 try:
                     post.device.submit(call.task, call.tile)
                 except EngineLostError as error:
@@ -299,7 +267,7 @@ class EngineChain:
                 call.post = post
                 return
 
-    def _lose(self, post: _Post, error: EngineLostError) -> None:
+    def _lose(self, post: Post, error: EngineLostError) -> None:
         signal = failover.signal_of_loss(post.standing.stage, error.fault)
         post.faults[error.fault.value] += 1
         name = EVENT_OF_FAULT.get(error.fault)
@@ -312,7 +280,7 @@ class EngineChain:
         post.reason = str(error)
         self._signal(post, signal)
 
-    def _demote(self, post: _Post, signal: Signal, reason: str) -> None:
+    def _demote(self, post: Post, signal: Signal, reason: str) -> None:
         """The device serves no longer; what it held waits for the next."""
         held = self._held(post)
         for call in held:
@@ -329,7 +297,7 @@ class EngineChain:
                 "engine_breaker_open", device=post.device.name, duration_s=self._rules.breaker_rest_s
             )
 
-    def _signal(self, post: _Post, signal: Signal) -> None:
+    def _signal(self, post: Post, signal: Signal) -> None:
         before = post.standing.stage
         post.standing, step = failover.advance(post.standing, signal, self._now_s(), self._rules)
         if step is Step.STOP:
@@ -341,7 +309,7 @@ class EngineChain:
             except EngineLostError as error:
                 self._lose(post, error)
         elif step is Step.PROBE:
-            post.probes = [task for task in post.tasks if len(self._order[task]) > 1]
+            post.probes = [task for task in post.tasks if post.is_watched or len(self._order[task]) > 1]
         if post.standing.stage is Stage.SERVING and before is not Stage.SERVING:
             post.told, post.reason = None, ""
             post.made["promotions"] += 1
@@ -349,7 +317,7 @@ class EngineChain:
 
     # Known answers
 
-    def _probe(self, post: _Post) -> None:
+    def _probe(self, post: Post) -> None:
         """One step of the probe: ask, or look whether it has answered."""
         if not post.probes:
             self._signal(post, Signal.RIGHT)
@@ -375,7 +343,7 @@ class EngineChain:
                     f"{post.device.name}: the known tile came back wrong: {found.class_ratio:.2%} of the "
                     f"classes, {found.reflectance_dn:.0f} dn of reflectance"
                 )
-                post.faults[_WRONG] += 1
+                post.faults[WRONG] += 1
                 self._demote(post, Signal.WRONG, reason)
                 return
         post.probes.pop(0)

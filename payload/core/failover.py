@@ -21,6 +21,8 @@ Rules:
 6. A device that has made so many tiles, or has grown by so many bytes, finishes what it holds
    and starts anew; that is no loss.
 
+7. A device whose weights are due to be checked answers the known tile again (DUE) or starts anew.
+
 Pure: the caller says what happened and what time it is, and does what it is told.
 """
 
@@ -60,6 +62,7 @@ class Signal(Enum):
     HOT = "hot"
     WORN = "worn"
     EMPTY = "empty"
+    DUE = "due"
 
 
 @unique
@@ -85,6 +88,7 @@ TABLE: Mapping[tuple[Stage, Signal], tuple[Stage, Step]] = {
     (Stage.SERVING, Signal.WRONG): (Stage.RESTING, Step.STOP),
     (Stage.SERVING, Signal.HOT): (Stage.COOLING, Step.NOTHING),
     (Stage.SERVING, Signal.WORN): (Stage.DRAINING, Step.NOTHING),
+    (Stage.SERVING, Signal.DUE): (Stage.PROBING, Step.PROBE),
     (Stage.COOLING, Signal.RESTED): (Stage.PROBING, Step.PROBE),
     (Stage.COOLING, Signal.LOST): (Stage.RESTING, Step.STOP),
     (Stage.COOLING, Signal.WRONG): (Stage.RESTING, Step.STOP),

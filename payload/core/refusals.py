@@ -42,6 +42,7 @@ class Refusal(IntEnum):
     CHUNK_DAMAGED = 26
     CHUNK_FOREIGN = 27
     CHUNKS_MISSING = 28
+    INTERRUPTED = 29
 
 
 MEANINGS: Mapping[Refusal, str] = {
@@ -73,6 +74,7 @@ MEANINGS: Mapping[Refusal, str] = {
     Refusal.CHUNK_DAMAGED: "a chunk's CRC-32 or layout is wrong; send it again",
     Refusal.CHUNK_FOREIGN: "a chunk contradicts those of its transfer that are here",
     Refusal.CHUNKS_MISSING: "the transfer is not complete yet",
+    Refusal.INTERRUPTED: "the installation was cut off and is undone; it may be commanded again",
 }
 
 

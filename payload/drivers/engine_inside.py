@@ -41,6 +41,10 @@ class InsideEngine:
     def close(self) -> None:
         self.stop()
 
+    def scrub(self) -> tuple[int, int]:
+        """(0, 0): a start reads verified files, and what the runtime makes of them is its own."""
+        return 0, 0
+
     def resident_bytes(self) -> int:
         """0: it has no process of its own; the plan's engine terms hold it."""
         return 0

@@ -20,7 +20,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,6 +36,8 @@ from payload.types import EngineName, Inference, Target, Task, Tile, TileGrid
 WORKER = Path(protocol.__file__)
 _LOOK_S = 0.05
 _ALIGNMENT_BYTES = 64
+_BLOCK_BYTES = 4096
+"""As `core.scrub`'s: what one CRC-32 is over."""
 _UNTOUCHED_BYTES = 256 << 20
 """Private addresses of a healthy child that hold nothing: stacks and heaps; 100 MiB were seen."""
 _CHANNELS = {"b10": 4, "b20": 6, "b60": 3}
@@ -90,14 +92,21 @@ class ProcessEngine:
     def __init__(self, spec: WorkerSpec, networks: Sequence[Network], tiles: TileGrid, slots: int) -> None:
         self.name, self.target, self.slots = spec.device, spec.target, slots
         self._spec = spec
-        self._networks = {network.task: network for network in networks}
+        self._networks = {network.task: replace(network, files={}) for network in networks}
         self._tasks = list(self._networks)
         self._names: dict[Task, EngineName] = {}
         self._files, self._load = _shared_files(networks)
+        files = {
+            (network.task, name): content for network in networks for name, content in network.files.items()
+        }
+        # The second copy of what lies in shared memory; nobody holds a third.
+        self._held = {which: bytearray(content) for which, content in files.items()}
         self._checks = {
-            (network.task, name): zlib.crc32(content)
-            for network in networks
-            for name, content in network.files.items()
+            which: [
+                zlib.crc32(content[start : start + _BLOCK_BYTES])
+                for start in range(0, len(content), _BLOCK_BYTES)
+            ]
+            for which, content in files.items()
         }
         self._lay_out(tiles, slots)
         self._child: WorkerChild | None = None
@@ -157,7 +166,7 @@ class ProcessEngine:
         """
         self.stop()
         self._clear()
-        self._mend_files()
+        self.scrub()
         python = str(self._spec.python or sys.executable)
         try:
             self._child = WorkerChild(python, self._spec.worker, (self._tensors, self._files))
@@ -166,16 +175,26 @@ class ProcessEngine:
         self._head_since_s = time.monotonic()
         self._child.send(b"LOAD", 0, 0, json.dumps(self._load).encode())
 
-    def _mend_files(self) -> None:
-        """The artifacts in shared memory are the verified ones, whatever a particle did since."""
+    def scrub(self) -> tuple[int, int]:
+        """Both copies of the artifacts in memory are the verified ones, whatever a particle did since."""
+        blocks = mended = 0
         for network, told in zip(self._networks.values(), self._load["networks"], strict=True):
             for name, (at, size_bytes) in told["files"].items():
-                check, copy = self._checks[network.task, name], network.files[name]
-                if zlib.crc32(os.pread(self._files, size_bytes, at)) == check:
-                    continue
-                if zlib.crc32(copy) != check:
-                    self._lose(EngineFault.BAD_NETWORK, f"{name} is damaged in both of its copies in memory")
-                os.pwrite(self._files, copy, at)
+                held, checks = self._held[network.task, name], self._checks[network.task, name]
+                for number, start in enumerate(range(0, size_bytes, _BLOCK_BYTES)):
+                    shared = os.pread(self._files, min(_BLOCK_BYTES, size_bytes - start), at + start)
+                    own = bytes(held[start : start + _BLOCK_BYTES])
+                    whole = [block for block in (shared, own) if zlib.crc32(block) == checks[number]]
+                    if not whole:
+                        self._lose(
+                            EngineFault.BAD_NETWORK, f"{name} is damaged in both of its copies in memory"
+                        )
+                    blocks += 2
+                    mended += 2 - len(whole)
+                    if shared != whole[0]:
+                        os.pwrite(self._files, whole[0], at + start)
+                    held[start : start + _BLOCK_BYTES] = whole[0]
+        return blocks, mended
 
     def is_ready(self) -> bool:
         """Whether the child has loaded its networks; looks, and does not wait.

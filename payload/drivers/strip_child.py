@@ -155,10 +155,11 @@ def devices_command(config: Path, descriptor: int) -> list[str]:
 
 
 def model_job(job: str, descriptor: int, config: Path) -> list[str]:
-    """The command for a job of `flight.updating`: install:PATH, revert:TASK or scrub:."""
+    """The command for a job of `flight.updating`: install:PATH, settle:PATH, revert:TASK or scrub:."""
     kind, _, what = job.partition(":")
     words = {
         "install": ["install", what],
+        "settle": ["install", what, "--settle"],
         "revert": ["models", "--revert", what],
         "scrub": ["models", "--scrub"],
     }

@@ -44,7 +44,9 @@ _JOB, _STOPPED, _NUMBER = "job", "imaging_stopped", "strip_number"
 _HOPELESS = {kind.exit_code for kind in (ConfigError, BudgetError, StripError, TrustError)}
 _OF_THE_SERVICE = {"resident_bytes", "peak_bytes", "cpu_s", "budget_bytes", "queue_bytes", "queue_entries"}
 """Channels that the service measures itself, for the whole process tree."""
-_CHANNELS = {channel.name for channel in CHANNELS} - _OF_THE_SERVICE
+_COUNTED = {"scrubbed_blocks", "mended_blocks", "weights_asked"}
+"""Channels that count since the start of the service, over all strips."""
+_CHANNELS = {channel.name for channel in CHANNELS} - _OF_THE_SERVICE - _COUNTED
 _EVENTS = {event.name: set(event.parameters) for event in EVENTS}
 
 
@@ -79,6 +81,7 @@ class Strips(Quiet):
         self._lines: list[str] = []
         self._is_stopped = memory.get(_STOPPED) is not None
         self._is_running = False
+        self._counted: dict[str, int | float] = {}
         self._look_ns = self._start_ns = started.mono_ns
         self._pause_s = PAUSE_S
         for name in ("strips_finished", "strips_left"):
@@ -156,6 +159,7 @@ class Strips(Quiet):
             job = {"name": name, "settings": dict(self._settings()), "attempts": 0}
         job["attempts"] += 1
         self._memory.put(_JOB, json.dumps(job))
+        self._counted = {}
         self._worker.start(self._waiting[name], job["settings"])
         self._is_running = True
         self._tell()
@@ -192,6 +196,9 @@ class Strips(Quiet):
                 values = cast("dict[str, int | float]", record.get("values", {}))
                 for name in values.keys() & _CHANNELS:
                     self._telemetry.set(name, values[name])
+                for name in values.keys() & _COUNTED:
+                    self._telemetry.add(name, values[name] - self._counted.get(name, 0))
+                    self._counted[name] = values[name]
 
     def _start(self, call: Call) -> bool:
         self._memory.drop(_STOPPED)

@@ -6,23 +6,30 @@ Rules:
 2. One job at a time; an installation is refused while another one waits or runs.
 3. A refused installation fails its command with REFUSED_CODE plus the number of the refusal.
 4. What the process tells is told again here. A round over the weights waits for an idle turn.
+5. A job is remembered on the disk from its acceptance to its report. After a restart nobody
+   repeats an installation: what is half done is undone, and its command is reported as completed
+   if the model or root is in force, else as failed by the refusal INTERRUPTED. Giving up a trial is
+   done again.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
-from payload.core.packets import Failure
+from payload.core.packets import Failure, Request
 from payload.core.telemetry import CHANNELS, EVENTS, Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Execute, Now, Quiet
-from payload.ports import StripWorker
+from payload.ports import FlightMemory, StripWorker
 from payload.types import Task
 
 REFUSED_CODE = 128
 """Service 1 failure codes from here on are refusals of an update (docs/interfaces.md)."""
 
-INSTALL, REVERT, SCRUB = "install", "revert", "scrub"
+INSTALL, REVERT, SCRUB, SETTLE = "install", "revert", "scrub", "settle"
+_COMMANDS = {INSTALL: "install_model", REVERT: "revert_model"}
+_JOB = "model_job"
 _NS_PER_S = 1_000_000_000
 _EVENTS = {event.name: set(event.parameters) for event in EVENTS}
 _CHANNELS = {channel.name for channel in CHANNELS}
@@ -38,19 +45,35 @@ class Updating(Quiet):
         is_strip_running: Callable[[], bool],
         is_file: Callable[[str], bool],
         scrub_period_s: Callable[[], float],
+        memory: FlightMemory,
+        call_of: Callable[[str, Request], Call],
         started: Now,
     ) -> None:
-        """``worker`` is started with a job: its kind, a colon, and the path or task."""
+        """``worker`` is started with a job: its kind, a colon, and the path or task.
+
+        ``call_of`` gives the call of a command that was accepted before this start.
+        """
         self._worker = worker
         self._telemetry = telemetry
         self._is_strip_running = is_strip_running
         self._is_file = is_file
         self._scrub_period_s = scrub_period_s
+        self._memory = memory
         self._scrub_ns = started.mono_ns + int(scrub_period_s() * _NS_PER_S)
         self._waiting: tuple[str, Call | None] | None = None
         self._call: Call | None = None
         self._is_running = False
         self._code = 0
+        self._remember_last(call_of)
+
+    def _remember_last(self, call_of: Callable[[str, Request], Call]) -> None:
+        """A job that the last life of the service did not end is to be settled (rule 5)."""
+        found = self._memory.get(_JOB)
+        if found is not None:
+            job, packet_id, sequence_control = json.loads(str(found))
+            kind, _, what = job.partition(":")
+            call = call_of(_COMMANDS[kind], Request(packet_id, sequence_control))
+            self._waiting = (job if kind == REVERT else f"{SETTLE}:{what}", call)
 
     @property
     def is_running(self) -> bool:
@@ -114,6 +137,8 @@ class Updating(Quiet):
         is_busy = self._call is not None or (self._waiting is not None and self._waiting[1] is not None)
         if is_busy:
             raise CommandError("another job of the model slots is under way", Failure.BUSY)
+        request = call.request
+        self._memory.put(_JOB, json.dumps([job, request.packet_id, request.sequence_control]))
         self._waiting = (job, call)
         return False
 
@@ -145,3 +170,4 @@ class Updating(Quiet):
             call.fail(CommandError(f"refusal {self._code}", REFUSED_CODE + self._code))
         else:
             call.fail(CommandError(f"it ended with exit code {code}", Failure.INTERRUPTED))
+        self._memory.drop(_JOB)

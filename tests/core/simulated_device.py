@@ -43,23 +43,32 @@ class SimulatedDevice:
 
     ``is_dead``: the next contact loses it. ``is_hung``: no answer until its deadline of a second.
     ``is_wrong``: plausible nonsense. ``is_nan``: impossible numbers. ``absent``: why it does not
-    start.
+    start. ``is_struck``: as is_wrong, until it starts anew. ``is_damaged``: so are both copies of
+    its weights in memory.
     """
 
     def __init__(self, name: str, clock: SimulatedClock, slots: int) -> None:
         self.name, self.slots, self._clock = name, slots, clock
-        self.is_dead = self.is_hung = self.is_nan = self.is_wrong = False
+        self.is_dead = self.is_hung = self.is_nan = self.is_wrong = self.is_struck = False
+        self.is_damaged = False
         self.absent: EngineFault | None = None
         self.degc: float | None = None
         self.weight_bytes = 100
-        self.begun = self.finished = self.starts = 0
+        self.begun = self.finished = self.starts = self.scrubs = 0
         self._ready_s = float("inf")
         self._queue: deque[tuple[Task, Tile]] = deque()
 
     def start(self) -> None:
         self.stop()
         self.starts += 1
+        self.is_struck = False
         self._ready_s = self._clock.now_s + BOOT_S
+
+    def scrub(self) -> tuple[int, int]:
+        self.scrubs += 1
+        if self.is_damaged:
+            raise EngineLostError(f"{self.name}: damaged in both copies", EngineFault.BAD_NETWORK)
+        return 4, 1
 
     def is_ready(self) -> bool:
         if self.absent is not None:
@@ -92,7 +101,7 @@ class SimulatedDevice:
         if self.is_nan:
             raise EngineOutputError(f"{self.name}: nan", tile.index)
         output = answer(task, tile)
-        if self.is_wrong:
+        if self.is_wrong or self.is_struck:
             output = np.roll(output, 1, axis=0)
         name = EngineName(Target.CPU, self.name, "simulated", Precision.INT8, "rule", "0" * 64)
         return Inference(task, tile.index, output, name)

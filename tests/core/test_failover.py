@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from payload.config.engines import FailoverConfig
 from payload.core import failover
-from payload.core.engine_chain import EngineChain, Link
+from payload.core.engine_chain import EngineChain
+from payload.core.engine_posts import Link
 from payload.core.failover import LASTING, TABLE, Signal, Stage, Standing, Step
 from payload.core.probe import Disagreement, disagreement, probe_tile, sample_of
 from payload.core.telemetry import Telemetry
@@ -207,6 +208,48 @@ def test_a_worn_device_finishes_what_it_holds_and_starts_anew(why: str) -> None:
     assert bench.telemetry.sample(0)["values"]["engine_recycles"] >= 1  # type: ignore[index]
     assert "engine_demoted" not in bench.telemetry.counts
     assert "best" in makers[-60:]
+
+
+def test_weights_in_a_runtime_are_asked_the_known_tile_on_every_round_and_no_tile_is_lost(
+    bench: Bench,
+) -> None:
+    bench.run(range(10))
+    starts = bench.best.starts, bench.last.starts
+    for first in (10, 40, 70):
+        bench.chain.scrub()
+        for index in range(first, first + SLOTS):
+            bench.submit(Task.SCENE, index)
+        for _ in range(SLOTS):
+            bench.collect()
+        bench.run(range(first + SLOTS, first + 30))
+    assert (bench.best.starts, bench.last.starts) == (starts[0], starts[1] + 1)
+    values = bench.telemetry.values
+    assert (values["scrubbed_blocks"], values["mended_blocks"], values["weights_asked"]) == (24, 6, 6)
+    assert bench.telemetry.counts["weights_mended"] == 6
+    assert "engine_demoted" not in bench.telemetry.counts
+
+
+def test_a_lone_device_whose_weights_were_struck_starts_anew_before_its_next_tile() -> None:
+    bench = Bench()
+    order = {task: [Link(bench.last, EXACT)] for task in Task}
+    bench.chain = EngineChain(order, TILES, SLOTS, RULES, bench.clock, bench.clock.pause, bench.telemetry)
+    bench.chain.begin(5.0)
+    bench.run(range(5))
+    bench.chain.scrub()
+    bench.run(range(5, 10))
+    assert bench.last.starts == 2, "what is expected comes from weights that were just loaded"
+    bench.chain.scrub()
+    bench.last.is_struck = True
+    bench.run(range(10, 15))
+    assert bench.last.starts == 3
+    assert bench.telemetry.counts["engine_demoted"] == 1
+
+
+def test_a_device_whose_weights_are_damaged_in_both_copies_serves_no_more(bench: Bench) -> None:
+    bench.run(range(3))
+    bench.best.is_damaged, bench.best.absent = True, EngineFault.BAD_NETWORK
+    bench.chain.scrub()
+    assert set(bench.run(range(3, 9))) == {"last"}
 
 
 def test_a_device_lost_again_and_again_meets_the_breaker() -> None:

@@ -218,16 +218,31 @@ def test_a_particle_in_the_shared_weights_is_mended_before_a_new_child_reads_the
     whole = os.pread(engine._files, size_bytes, 0)
     for place in (0, size_bytes // 2, size_bytes - 1):
         os.pwrite(engine._files, bytes([whole[place] ^ 4]), place)
-    engine._mend_files()
+    engine.scrub()
     assert os.pread(engine._files, size_bytes, 0) == whole
     engine.close()
 
 
+def test_both_copies_of_the_weights_in_memory_are_checked_by_block_and_mended_from_each_other() -> None:
+    engine = ProcessEngine(SPEC, NETWORKS, TILES, slots=1)
+    blocks, mended = engine.scrub()
+    assert mended == 0
+    size_bytes = os.fstat(engine._files).st_size
+    whole = os.pread(engine._files, size_bytes, 0)
+    kept = {which: bytes(content) for which, content in engine._held.items()}
+    os.pwrite(engine._files, bytes([whole[5000] ^ 4]), 5000)
+    held = engine._held[next(iter(kept))]
+    held[len(held) - 1] ^= 1
+    assert engine.scrub() == (blocks, 2)
+    assert os.pread(engine._files, size_bytes, 0) == whole
+    assert {which: bytes(content) for which, content in engine._held.items()} == kept
+    engine.close()
+
+
 def test_weights_damaged_in_both_copies_in_memory_are_not_loaded() -> None:
-    struck = replace(NETWORKS[0], files=dict(NETWORKS[0].files))
-    engine = ProcessEngine(SPEC, [struck], TILES, slots=1)
-    name = next(iter(struck.files))
-    struck.files[name] = b"?" + struck.files[name][1:]  # type: ignore[index]
+    engine = ProcessEngine(SPEC, NETWORKS[:1], TILES, slots=1)
+    held = next(iter(engine._held.values()))
+    held[0] ^= 1
     os.pwrite(engine._files, b"!", 0)
     with pytest.raises(EngineLostError) as lost:
         engine.start()

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from payload.config.engines import FailoverConfig
-from payload.core.engine_chain import EngineChain, Link
+from payload.core.engine_chain import EngineChain
+from payload.core.engine_posts import Link
 from payload.core.probe import Disagreement
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import SystemClock

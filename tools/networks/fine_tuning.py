@@ -28,9 +28,9 @@ class FineTuning:
     """Everything that decides a fine-tuning besides the patches."""
 
     layers: tuple[str, ...] = LAST_LAYERS
-    steps: int = 240
+    steps: int = 300
     batch: int = 4
-    rate: float = 3e-4
+    rate: float = 1e-3
     class_weights: tuple[float, float, float, float] = (1.0, 1.2, 2.2, 2.2)
     seed: int = 0
 

@@ -4,7 +4,7 @@
           -> pack, sign, delta -> uplink in two broken passes
           -> install, trial, confirmed -> bad ones: refused, and rolled back
 
-    python -m tools.retrain [--out build/retrain] [--steps 240] [--samples 48]
+    python -m tools.retrain [--out build/retrain] [--steps 300] [--samples 32]
 
 The task is snow, which the shipped network calls cloud. Everything is made again from seeds, but
 the keys. What it measured stands in OUT/report.json. The samples are simulated, so the scores say
@@ -72,10 +72,9 @@ class Retraining:
 
     def learn(self, samples: int, recipe: FineTuning) -> bool:
         """The new model folder; whether it is worth sending, by patches that it never saw."""
-        judges = samples // 2
         self.say(f"simulating {samples} patches of {TASK_BIOME} and {samples} of any ground to learn from,")
-        self.say(f"  {judges} and {judges} others to be judged on")
-        train, test = drawn(TRAIN_SEED, samples), drawn(TEST_SEED, judges)
+        self.say(f"  and {samples} and {samples} others to be judged on")
+        train, test = drawn(TRAIN_SEED, samples), drawn(TEST_SEED, samples)
         changed = retrain(self.old, self.new, [*train.task, *train.any], recipe)
         self.report["changed_weights"] = changed
         self.say(f"learnt {recipe.steps} steps; {changed} INT8 weights changed, scales frozen")
@@ -200,7 +199,11 @@ def main() -> int:
         "--steps", type=int, default=FineTuning().steps, metavar="N", help="of learning (240)"
     )
     parser.add_argument(
-        "--samples", type=int, default=48, metavar="N", help="patches of each kind to learn from (48)"
+        "--samples",
+        type=int,
+        default=32,
+        metavar="N",
+        help="patches of each kind to learn from, and to judge",
     )
     asked = parser.parse_args()
     way = Retraining(asked.out)

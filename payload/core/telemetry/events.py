@@ -226,6 +226,14 @@ EVENTS = (
         "A package is damaged in both copies; it is used no more.",
     ),
     Event(
+        714,
+        "weights_mended",
+        _MEDIUM,
+        16,
+        ("device", "blocks"),
+        "Damaged blocks of a device's weights in memory were taken from their second copy.",
+    ),
+    Event(
         710,
         "update_received",
         _INFO,

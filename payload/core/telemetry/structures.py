@@ -78,7 +78,14 @@ STRUCTURES = (
         7,
         "models",
         1,
-        ("trial_tiles", "trial_faults", "rollback_index", "scrubbed_blocks", "mended_blocks"),
+        (
+            "trial_tiles",
+            "trial_faults",
+            "rollback_index",
+            "scrubbed_blocks",
+            "mended_blocks",
+            "weights_asked",
+        ),
     ),
 )
 """Every channel travels in exactly one structure."""

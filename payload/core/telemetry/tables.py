@@ -108,6 +108,7 @@ CHANNELS = (
     Channel(62, "rollback_index", "counter", int, False, "reached by the task whose slots changed last"),
     Channel(63, "scrubbed_blocks", "blocks", int, False, "blocks of weights checked, on disk and in memory"),
     Channel(64, "mended_blocks", "blocks", int, False, "of them damaged and taken from their second copy"),
+    Channel(65, "weights_asked", "times", int, False, "known tiles asked again, of weights inside a runtime"),
 )
 
 PARAMETERS = {
