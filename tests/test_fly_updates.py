@@ -18,7 +18,7 @@ from payload.flight.updating import REFUSED_CODE
 from payload.types import Target
 from tests.flying import Flight
 from tools.ground.rehearsal import free_ports, write_contacts
-from tools.ground.settings import Settings, load_settings
+from tools.ground.settings import Settings, load_key, load_settings
 from tools.ground.station import Station
 from tools.package.keys import make_key, root_file
 from tools.package.making import make_package
@@ -105,7 +105,9 @@ def test_a_model_that_came_up_by_cfdp_is_installed_by_command_tried_and_confirme
     flight, signed, _ = flight_with_keys(tmp_path / "flight")
     flight.stop()
     (tmp_path / "ground").mkdir()
-    station = Station(settings_for(flight, tmp_path), tmp_path / "ground", lambda _: None)
+    settings = settings_for(flight, tmp_path)
+    key = load_key(settings, flight.config)
+    station = Station(settings, key, tmp_path / "ground", lambda _: None)
     write_contacts(tmp_path / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
     station.send_up(signed)
     arrived = tmp_path / "uplink" / signed.name
@@ -134,7 +136,7 @@ def settings_for(flight: Flight, folder: Path) -> Settings:
     board["updates"]["trial_tiles"] = 2
     flight.config.write_text(yaml.safe_dump(board, sort_keys=False))
     ground = yaml.safe_load((REPOSITORY / "tools" / "ground" / "bench.yaml").read_text())
-    (folder / "ground.yaml").write_text(
-        yaml.safe_dump(ground | {"listen": down, "send_to": up, "loss_ratio": 0.05})
-    )
+    ground |= {"listen": down, "send_to": up, "loss_ratio": 0.05}
+    ground["command_key"] = str(flight.folder / "command.key")
+    (folder / "ground.yaml").write_text(yaml.safe_dump(ground))
     return load_settings(folder / "ground.yaml")

@@ -198,6 +198,15 @@ def test_a_strip_that_is_not_there_cannot_be_loaded() -> None:
     assert board.memory.facts == {}
 
 
+def test_what_counts_over_all_strips_grows_by_what_a_run_adds() -> None:
+    board = Board()
+    board.telemetry.set("scrubbed_blocks", 100)
+    for told in (30, 50):
+        board.worker.to_tell = [{"record": "channels", "values": {"scrubbed_blocks": told}}]
+        board.passes(0.25)
+    assert board.telemetry.values["scrubbed_blocks"] == 150
+
+
 def test_what_the_run_tells_is_told_on_and_what_it_may_not_is_not() -> None:
     board = Board()
     board.telemetry.set("resident_bytes", 7)
