@@ -16,7 +16,7 @@ from tools.material import Patch, clear_patches, labelled_patches, simulated_pat
 from tools.networks import checkpoint, decision, scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
-from tools.networks.scene_samples import Grounds, SceneRecipe
+from tools.networks.scene_samples import AVERAGED, Grounds, SceneRecipe
 from tools.networks.scene_training import PHASE_PX, classify, train_scene
 
 Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
@@ -31,7 +31,7 @@ def simulated_folder(folder: Path) -> Path:
 
 
 def stage_folder(folder: Path, stage: str) -> Path:
-    """Where the network of a stage before the last is kept."""
+    """Where the network of a stage is kept."""
     return folder / stage
 
 
@@ -72,16 +72,27 @@ def train_one(
         labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
         note, target = f"fold {fold}", fold_folder(folder, fold)
     grounds = Grounds(labelled, clear, simulated_patches(simulated))
-    *_, last = stages
-    network = SceneNetwork(stages[last].widths)
+    network = SceneNetwork(next(iter(stages.values())).widths)
     checkpoint.load_weights(network, simulated_folder(folder), Task.SCENE.value)
+    kept = {}
     for stage, recipe in stages.items():
-        kept = target if stage == last else stage_folder(target, stage)
-        network = _keep(grounds, recipe, kept, f"{note}, {stage}", network)
+        network = _keep(grounds, recipe, stage_folder(target, stage), f"{note}, {stage}", network)
+        kept[stage] = network
+    average = mean_network([kept[stage] for stage in AVERAGED])
+    record = checkpoint.load_record(stage_folder(target, AVERAGED[-1]), Task.SCENE.value)
+    checkpoint.save(average, record, target, UNDECIDED)
+
+
+def mean_network(networks: Sequence[SceneNetwork]) -> SceneNetwork:
+    """The network whose weights are the means of those of ``networks``."""
+    mean = SceneNetwork(networks[0].widths)
+    states = [network.state_dict() for network in networks]
+    mean.load_state_dict({name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]})
+    return mean
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
-    """Move the lines between the classes of every kept network (`decision`), and say by how much.
+    """Move the lines between the classes of every trained network (`decision`), and say by how much.
 
     The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
     """
@@ -104,11 +115,8 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
 
 
 def _undecided(folder: Path, recipe: SceneRecipe) -> SceneNetwork:
-    """The network of a folder as trained, kept under another name the first time."""
+    """The network of a folder as trained."""
     network = SceneNetwork(recipe.widths)
-    if not (folder / f"{UNDECIDED}.npz").exists():
-        checkpoint.load_weights(network, folder, Task.SCENE.value)
-        checkpoint.save(network, checkpoint.load_record(folder, Task.SCENE.value), folder, UNDECIDED)
     checkpoint.load_weights(network, folder, UNDECIDED)
     return network.eval()
 

@@ -39,7 +39,8 @@ class SceneRecipe:
 
     ``fresh`` samples of a batch are new, the others are seen again. ``clear_share`` of the samples
     are clear patches and ``simulated_share`` are simulated scenes; the others are labelled
-    patches. ``ground_share`` of the clear ones become another ground, ``roof_share`` get roofs,
+    patches. ``ground_share`` of the clear ones become another ground, ``snow_share`` snow and
+    ``bare_share`` bare ground; ``roof_share`` get roofs,
     ``glint_share`` glint and ``cloudy_share`` synthetic clouds; so do ``labelled_cloudy_share`` of the
     labelled patches.
     """
@@ -54,6 +55,8 @@ class SceneRecipe:
     clear_share: float = 0.3
     simulated_share: float = 0.2
     ground_share: float = 0.15
+    snow_share: float = 0.15
+    bare_share: float = 0.10
     cloudy_share: float = 0.7
     labelled_cloudy_share: float = 0.25
     roof_share: float = 0.05
@@ -62,7 +65,7 @@ class SceneRecipe:
     seed: int = 0
 
 
-PRETRAINING = SceneRecipe(steps=1500, fresh=3, peak_rate=2e-3, clear_share=0.0, simulated_share=1.0)
+PRETRAINING = SceneRecipe(steps=3000, fresh=3, peak_rate=2e-3, clear_share=0.0, simulated_share=1.0)
 """What every network begins with: simulated scenes alone, which show nobody's place."""
 
 TUNING = SceneRecipe()
@@ -73,6 +76,8 @@ FINISHING = SceneRecipe(
     clear_share=0.28,
     simulated_share=0.06,
     ground_share=0.1,
+    snow_share=0.15,
+    bare_share=0.07,
     roof_share=0.03,
     glint_share=0.03,
     class_weights=(1.0, 1.3, 2.5, 2.2),
@@ -84,15 +89,20 @@ CLOSING = SceneRecipe(
     clear_share=0.4,
     simulated_share=0.0,
     ground_share=0.0,
+    snow_share=0.15,
+    bare_share=0.05,
     roof_share=0.0,
     glint_share=0.0,
     class_weights=(1.0, 1.2, 2.5, 2.2),
 )
-"""What every network ends with: real ground alone. Hard negatives and simulated haze had made it
-call thin cloud over savanna clear."""
+"""What every network ends with: real ground, and snow and bare ground that no label shows. Simulated
+haze had made it call thin cloud over savanna clear; without snow it forgets what snow is."""
 
 STAGES = {"tuned": TUNING, "finished": FINISHING, "closed": CLOSING}
 """What follows the pretraining, in this order."""
+
+AVERAGED = ("finished", "closed")
+"""The stages whose weights are averaged in the end: what one stage unlearns the other still knows."""
 
 
 def crop(rng: np.random.Generator, patch: Patch) -> tuple[Grids, U8]:
@@ -217,9 +227,7 @@ class SampleStream:
         """A clear patch, perhaps as another ground, with roofs or glint, perhaps under clouds."""
         rng, recipe = self._rng, self._recipe
         grids, label = crop(rng, patch)
-        is_other = rng.random() < recipe.ground_share and bool(grids[Grid.R10M].all())
-        if is_other:
-            grids = clear_grounds.other_ground(rng, grids)
+        grids, is_other = self._another(grids)
         chance = rng.random()
         if chance < recipe.roof_share:
             grids = clear_grounds.add_roofs(rng, grids)
@@ -228,6 +236,23 @@ class SampleStream:
         if rng.random() < recipe.cloudy_share:
             grids, label = self._clouds.add(rng, grids, retint=not is_other)
         return grids, label
+
+    def _another(self, grids: Grids) -> tuple[Grids, bool]:
+        """The same or another ground, and whether it is another; where data are missing it stays."""
+        rng, recipe = self._rng, self._recipe
+        chance = rng.random()
+        if not grids[Grid.R10M].all():
+            return grids, False
+        if chance < recipe.ground_share:
+            return clear_grounds.other_ground(rng, grids), True
+        for share, kinds in (
+            (recipe.snow_share, clear_grounds.SNOW),
+            (recipe.bare_share, clear_grounds.BARE),
+        ):
+            chance -= share
+            if chance < recipe.ground_share:
+                return clear_grounds.covered_ground(rng, grids, self._clouds.fields, kinds), True
+        return grids, False
 
     def _again(self) -> Sample:
         codes, label = _any(self._rng, self._kept)
