@@ -21,7 +21,7 @@ from tools import material
 from tools.evaluate.pixel_rivals import RIVALS_FILE
 from tools.networks import checkpoint, export, footprint, model_folder, scores
 from tools.networks.card import write_card
-from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside
+from tools.networks.folds import fold_folder, inside
 from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID, Runner
 from tools.networks.scene_evaluation import score_patches
 from tools.networks.scene_network import SceneNetwork
@@ -68,12 +68,13 @@ def quantize_task(task: Task, trained: Path, folder: Path, feeds: list[export.Fe
     return export.save(model, folder)
 
 
-def score_folds(trained: Path, shared: Path, feeds: list[export.Feed]) -> NDArray[np.int64]:
+def score_folds(
+    trained: Path, shared: Path, feeds: list[export.Feed], folds: dict[str, int]
+) -> NDArray[np.int64]:
     """Out-of-fold confusion of the networks of the folds, quantized as the shipped one is."""
     labelled = material.labelled_patches(shared)
-    folds = fold_of_place(labelled)
     total = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
-    for fold in range(FOLDS):
+    for fold in sorted(set(folds.values())):
         folder = fold_folder(trained, fold)
         xml = quantize_task(Task.SCENE, folder, folder, feeds)[0]
         total += score_patches(Runner(xml), inside(labelled, folds, fold))
@@ -87,7 +88,7 @@ def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
     files = quantize_task(task, trained, folder, feeds)
     training = checkpoint.load_record(trained, task.value)["training"]
     if task is Task.SCENE and fold_folder(trained, 0).exists():
-        found = score_folds(trained, shared, feeds)
+        found = score_folds(trained, shared, feeds, training["cross_validation"]["folds"])
         training["cross_validation"]["int8"] = scores.class_scores(found)
         training["cross_validation"]["confusion_int8"] = found.tolist()
     if task is Task.SURFACE:

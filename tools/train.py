@@ -1,7 +1,8 @@
 """Make the networks again from the shared material.
 
 scene: trains a network on simulated scenes, tunes and cross-validates it by place, then trains the
-network that ships on all places with the same recipe and number of steps. surface: trains on
+network that ships on all places with the same recipe and number of steps; with --after, takes the
+network of a model folder through one more stage instead, with snow and bare ground. surface: trains on
 simulated pairs alone. rivals: trains on the same pairs what the surface network is measured
 against. All are seeded; the last step's average is kept, no checkpoint is chosen. Weights and a
 record go to OUT; a run that was cut off is taken up where it was when the same command is given
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import multiprocessing
 import sys
 import time
@@ -26,7 +28,8 @@ from tools import material
 from tools.networks import checkpoint
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
-from tools.networks.scene_evaluation import cross_validate, decide, pretrain, train_one
+from tools.networks.scene_evaluation import cross_validate, decide, ground_all, pretrain, train_one
+from tools.networks.scene_grounding import Grounding
 from tools.networks.scene_samples import PRETRAINING, STAGES
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
@@ -71,6 +74,20 @@ def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *
         "cross_validation": crossed,
     }
     record = checkpoint.load_record(out, "scene") | {"training": training}
+    checkpoint.save_record(record, out, "scene")
+
+
+def ground_scene(shared: Path, simulated: Path, model: Path, out: Path, *, quick: bool) -> None:
+    """Write scene.npz and scene.json: the network of ``model`` after it has seen snow and bare ground."""
+    recipe = Grounding(steps=QUICK_SCENE_STEPS) if quick else Grounding()
+    told = ground_all(shared, simulated, model, out, recipe)
+    earlier = json.loads((model / "manifest.json").read_text())["training"]
+    told["before"] = earlier
+    told["summary"] = (
+        f"Begun with the float32 weights of {model.name}; then clear ground as snow, bare ground and "
+        "with roofs, and everywhere else its own answers (tools/networks/scene_grounding.py)."
+    )
+    record = checkpoint.load_record(out, "scene") | {"training": told}
     checkpoint.save_record(record, out, "scene")
 
 
@@ -129,6 +146,9 @@ def main() -> int:
         "--profile", choices=list(PROFILES), default=FULL, help=f"whose bands (surface; {FULL})"
     )
     parser.add_argument("--surface-steps", type=int, metavar="N", help="instead of those of the recipe")
+    parser.add_argument(
+        "--after", type=Path, metavar="MODEL", help="one stage after the network of that model folder (scene)"
+    )
     parser.add_argument("--quick", action="store_true", help="a few steps, to try the path")
     asked = parser.parse_args()
     if not (asked.shared / "data" / "DATA.md").exists():
@@ -142,7 +162,10 @@ def main() -> int:
                 f"{asked.simulated}: no simulated patches here; first run "
                 f"python -m tools.simulate patches --seed 100 --count 400 --out {asked.simulated}"
             )
-        make_scene(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+        if asked.after is not None:
+            ground_scene(asked.shared, asked.simulated, asked.after, asked.out, quick=asked.quick)
+        else:
+            make_scene(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
     elif asked.network == "rivals":
         make_rivals(asked.shared, asked.out, asked.seed)
     else:

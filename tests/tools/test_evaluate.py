@@ -16,7 +16,7 @@ pytest.importorskip("openvino")
 pytest.importorskip("scipy", reason="evaluation needs the extra 'test' or 'rivals'")
 
 from payload.types import Band, Grid, SceneClass
-from tools.evaluate import flown, folders, scene_scores, surface_metrics
+from tools.evaluate import clear_run, flown, folders, scene_scores, surface_metrics
 from tools.evaluate.__main__ import main
 from tools.material import FILE_BANDS
 
@@ -162,6 +162,43 @@ def test_any_folder_with_the_stated_names_is_scored(images: Path, capsys: pytest
     assert set(ours["patches"]) == {"place0_p1", "place1_p1"}
     assert np.sum(ours["confusion"]) == np.sum(list(ours["patch_confusion"].values())) > 0
     assert figures["all cloudy"]["pooled"]["contaminated"]["false_alarms"] == 1.0
+
+
+def test_every_pixel_is_of_one_kind_of_ground_and_snow_is_snow() -> None:
+    rng = np.random.default_rng(1)
+    stack = rng.uniform(0, 1, (13, 40, 50)).astype(np.float32)
+    planes = dict(zip(FILE_BANDS, stack, strict=True))
+    spectra = {  # B02, B03, B08, B11
+        "snow": (0.6, 0.5, 0.6, 0.1),
+        "bright": (0.4, 0.4, 0.4, 0.35),
+        "glint": (0.12, 0.10, 0.06, 0.04),
+        "other": (0.08, 0.08, 0.3, 0.2),
+    }
+    for col, values in enumerate(spectra.values()):
+        for band, value in zip((Band.B02, Band.B03, Band.B08, Band.B11), values, strict=True):
+            planes[band][0, col] = value
+    kinds = clear_run.kinds_of(planes)
+    assert (sum(mask.astype(int) for mask in kinds.values()) == 1).all()
+    for col, name in enumerate(spectra):
+        assert kinds[name][0, col], name
+
+
+def test_clear_ground_called_cloud_is_counted_by_kind(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["clear", "--images", str(images), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    clear = {}
+    for stem in ("place0_p1", "place1_p1"):
+        label = tifffile.imread(images / f"{stem}_label.tif")
+        label[: 10 * int(stem[5])] = 255  # no data
+        clear[stem] = int((label == 0).sum())
+        assert sum(row["pixels"] for row in found[stem].values()) == clear[stem]
+    pooled = found["all images"].values()
+    assert sum(row["pixels"] for row in pooled) == sum(clear.values())
+    assert all(0 <= row["cloud"] + row["shadow"] <= row["pixels"] for row in pooled)
+    assert main(["clear", "--images", str(images), "--all-clear"]) == 0
+    assert "all images" in capsys.readouterr().out
 
 
 def test_missing_bands_and_sigma_as_a_cloud_mask_are_scored(

@@ -24,6 +24,9 @@ from tools.networks import (  # noqa: E402
     synthetic_clouds,
     threshold_rule,
 )
+from tools.networks.export import export_onnx  # noqa: E402
+from tools.networks.scene_evaluation import mean_network  # noqa: E402
+from tools.networks.scene_grounding import Grounding, ground, network_of_onnx  # noqa: E402
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network  # noqa: E402
 from tools.networks.scene_samples import CROP_PX, Grounds, SampleStream, SceneRecipe  # noqa: E402
 from tools.networks.scene_training import train_scene  # noqa: E402
@@ -209,6 +212,71 @@ def test_what_is_made_of_clear_ground_stays_clear_of_clouds_spectrum_in_b10() ->
         assert all(made[grid].shape == ground[grid].shape for grid in Grid)
         assert made[Grid.R60M][2].max() < 0.02, "cirrus band"
         assert all((plane > 0).all() for plane in made.values())
+
+
+def test_made_snow_is_bright_before_one_micrometre_and_dark_after_it(
+    clouds: synthetic_clouds.CloudMaker,
+) -> None:
+    rng = np.random.default_rng(3)
+    plain = {g: p[:, : CROP_PX // g, : CROP_PX // g] for g, p in _patch("x", "y", 0.2).grids.items()}
+    for kinds in (clear_grounds.SNOW, clear_grounds.BARE):
+        made = [clear_grounds.covered_ground(rng, plain, clouds.fields, kinds) for _ in range(12)]
+        green = np.array([grids[Grid.R10M][1].mean() for grids in made])
+        infrared = np.array([grids[Grid.R20M][4].mean() for grids in made])
+        index = (green - infrared) / (green + infrared)
+        assert all(grids[grid].shape == plain[grid].shape for grids in made for grid in Grid)
+        assert all((plane > 0).all() for grids in made for plane in grids.values())
+        if kinds == clear_grounds.SNOW:
+            assert np.median(index) > 0.4, "NDSI of snow (Hall et al. 1995)"
+        else:
+            assert np.median(index) < 0.1
+
+
+def test_ground_that_turns_away_from_the_sun_is_lit_by_the_blue_sky(
+    clouds: synthetic_clouds.CloudMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {g: p[:, : CROP_PX // g, : CROP_PX // g] for g, p in _patch("x", "y", 0.2).grids.items()}
+    half = np.ones((CROP_PX, CROP_PX), np.float32)
+    half[:, CROP_PX // 2 :] = 0
+    monkeypatch.setattr(clear_grounds, "_slope_light", lambda *_: half)
+    made = clear_grounds.covered_ground(
+        np.random.default_rng(8), plain, np.ones_like(clouds.fields), clear_grounds.SNOW
+    )
+    lit, dark = np.split(made[Grid.R10M], 2, axis=2)
+    ratio = dark.mean(axis=(1, 2)) / lit.mean(axis=(1, 2))
+    assert (ratio < 1).all()
+    assert ratio[0] > ratio[1] > ratio[2] > ratio[3], "B02, B03, B04, B08"
+
+
+def test_the_weights_in_a_model_folder_are_those_that_were_exported(tmp_path: Path) -> None:
+    network = build_scene_network((4, 8, 8), 5).eval()
+    export_onnx(network, tmp_path / "fp32.onnx")
+    again = network_of_onnx(tmp_path / "fp32.onnx").eval()
+    codes = [255 * torch.rand(1, bands, 96 // g, 96 // g) for bands, g in ((4, 1), (6, 2), (3, 6))]
+    assert again.widths == network.widths
+    assert torch.allclose(again(*codes), network(*codes), atol=1e-4)
+
+
+def test_a_network_is_grounded_by_its_seeds_and_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene_samples, "FIRST_SAMPLES", 2)
+    fields = np.random.default_rng(0).standard_normal((48, 512, 512)).astype(np.float32)
+    monkeypatch.setattr(scene_samples, "fractal_fields", lambda _: fields)
+    before = build_scene_network((4, 4, 4), 3)
+    kept = {name: value.clone() for name, value in before.state_dict().items()}
+    patches = [_patch("a", "p"), _patch("b", "q", 0.3)]
+    first, second = (
+        ground(before, Grounds(patches, patches, patches), Grounding(steps=2)).state_dict() for _ in range(2)
+    )
+    assert all(torch.equal(kept[name], value) for name, value in before.state_dict().items())
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(kept[name], first[name]) for name in first)
+
+
+def test_the_mean_of_networks_lies_between_them() -> None:
+    first, second = (build_scene_network((4, 4, 4), seed) for seed in (1, 2))
+    mean = mean_network([first, second]).state_dict()
+    for name, value in first.state_dict().items():
+        assert torch.allclose(mean[name], (value + second.state_dict()[name]) / 2)
 
 
 def test_training_that_was_cut_off_ends_with_the_same_weights(

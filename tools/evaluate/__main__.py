@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from payload.types import Task
-from tools.evaluate import flown, tables
+from tools.evaluate import clear_run, flown, tables
 from tools.evaluate.folders import Entry, FolderError, labelled_entries, pair_entries
 from tools.evaluate.pixel_rivals import load_rivals
 from tools.evaluate.report import write_report
@@ -105,6 +106,17 @@ def bands_command(asked: argparse.Namespace) -> str:
     judge, _, _ = judge_of(asked.model, asked.out_of_fold)
     found = score_without(labelled_entries(asked.images), judge)
     return json.dumps(found, indent=2) if asked.json else tables.loss_table(found)
+
+
+def clear_command(asked: argparse.Namespace) -> str:
+    judge, _, _ = judge_of(asked.model, asked.out_of_fold)
+    entries = clear_run.entries_of(asked.images, is_clear=asked.all_clear)
+    by_image = dict(clear_run.judge_clear(entries, judge, is_clear=asked.all_clear))
+    by_image["all images"] = clear_run.pooled(by_image)
+    if asked.json:
+        plain = {s: {k: dataclasses.asdict(c) for k, c in found.items()} for s, found in by_image.items()}
+        return json.dumps(plain, indent=2)
+    return tables.clear_table(by_image)
 
 
 def confidence_command(asked: argparse.Namespace) -> str:
@@ -205,12 +217,23 @@ def build_parser() -> argparse.ArgumentParser:
     report.set_defaults(run=report_command)
     bands = commands.add_parser("bands", help="class maps where bands are missing, one by one and by sensor")
     bands.set_defaults(run=bands_command)
+    clear = commands.add_parser(
+        "clear",
+        help="clear snow, bright ground, glint and the rest that is called cloud",
+        description="Of labelled images the pixels labelled clear; of images named as clear, all.",
+    )
+    clear.set_defaults(run=clear_command)
+    clear.add_argument(
+        "--all-clear",
+        action="store_true",
+        help="DIR holds <stem>_S2L1C.tif or <stem>_l1c.tif without a cloud",
+    )
     confidence = commands.add_parser("confidence", help="the surface's sigma as a cloud mask")
     confidence.set_defaults(run=confidence_command)
     confidence.add_argument("--images", type=Path, required=True, metavar="DIR", help="labelled patches")
     for command in (confidence, report):
         command.add_argument("--model-surface", type=Path, default=SURFACE_MODEL, help="surface model folder")
-    for command in (scene, bands, report):
+    for command in (scene, bands, clear, report):
         required = command is not report
         command.add_argument("--images", type=Path, required=required, metavar="DIR", help="labelled patches")
         command.add_argument("--model", type=Path, default=SCENE_MODEL, help=f"model folder ({SCENE_MODEL})")
@@ -235,7 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, default=Path("build/report.html"), help="the page to write")
     for command in (surface, report):
         command.add_argument("--smac", type=Path, default=SMAC_FILE, help="SMAC coefficients for its row")
-    for command in (scene, bands, confidence, surface):
+    for command in (scene, bands, clear, confidence, surface):
         command.add_argument("--json", action="store_true", help="figures for machines instead of tables")
     return parser
 

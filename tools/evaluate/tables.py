@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools.evaluate.clear_run import KINDS, Called
 from tools.evaluate.scene_scores import TARGETS
 from tools.evaluate.surface_metrics import BANDS
 
@@ -120,3 +121,16 @@ def curve_table(found: Mapping[str, float]) -> str:
     """Area under the curve of sigma as a cloud mask, by band."""
     bands = [band for band in FILE_ORDER if band in found]
     return markdown(["sigma of", *bands], [["area under the curve", *(number(found[b]) for b in bands)]])
+
+
+def clear_table(by_image: Mapping[str, Mapping[str, Called]]) -> str:
+    """Clear pixels called cloud / shadow, and how many there are, by image and kind of ground."""
+    rows = []
+    for stem, found in by_image.items():
+        cells = []
+        for kind in KINDS:
+            called = found[kind]
+            ratios = f"{number(called.cloud_ratio)} / {number(called.shadow_ratio)}"
+            cells.append(f"{ratios} of {called.pixels:,}" if called.pixels else "-")
+        rows.append([stem, *cells])
+    return markdown(["called cloud / shadow", *KINDS], rows)

@@ -42,6 +42,33 @@ places, so it has no score of its own on unseen ground. The rule is a tuned thre
 (`tools/networks/threshold_rule.py`), tuned on the same training folds.
 """
 
+GROUNDED_INTRODUCTION = """\
+Clear, thick cloud, thin cloud or cloud shadow for every 10 m pixel of a Sentinel-2 Level-1C
+strip, from all 13 bands on their native grids. A dense U-Net of 3 x 3 convolutions at 1/4, 1/8
+and 1/16 of the resolution; INT8, codes in, scores out (`docs/networks.md`).
+
+Intended use: to choose, on board, what is corrected and what is sent first. Not for products in
+which a missed thin cloud or shadow matters without a second look.
+
+## Trained on
+
+It began with the float32 weights of {model} (SHA-256 of fp32.onnx {sha256}), which calls snow cloud.
+Then {steps} steps of {new} and {known} crops: {clear} clear patches of l1c/train as snow, bare soil and rock over
+hills under suns down to 11 degrees, or with roofs or glint, half of them under synthetic clouds, with
+the truth of their making; and what {model} was trained on ({labelled} patches of labels/dev, the clear patches under
+synthetic clouds, {simulated} simulated scenes), where the truth is what {model} itself says. No label was used, and
+neither pair 609U (snow) nor 38D (dryland). Steps and seeds are fixed beforehand, the weights are the running
+average at the end (`tools/networks/scene_grounding.py`, `docs/decisions/0063`).
+
+## Scores
+
+It has no clean out-of-fold scores of its own: {model} had seen every place of labels/dev. What can be
+said of new ground is {model}'s own cross-validation by place (first table), and what the stage did to
+patches that it did not look at: for each of {folds} folds by place a network whose stage left the fold out was
+set beside {model} on that fold (second table; both know those patches from {model}'s training, so these are no
+scores on new ground, their difference is what counts).
+"""
+
 SCENE_LIMITS = """\
 ## Limits
 
@@ -97,6 +124,8 @@ SURFACE_LIMITS = """\
 
 
 def _scene_lines(training: Mapping[str, Any]) -> list[str]:
+    if "grounding" in training:
+        return _grounded_lines(training)
     crossed = training.get("cross_validation")
     if crossed is None:
         return [training["summary"], ""]
@@ -120,11 +149,40 @@ def _scene_lines(training: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _grounded_lines(training: Mapping[str, Any]) -> list[str]:
+    """The card of a network that went through one more stage."""
+    grounding, before = training["grounding"], training["before"]
+    recipe, crossed = grounding["recipe"], training["cross_validation"]
+    figures = {
+        "model": grounding["model"],
+        "sha256": grounding["sha256"][:12],
+        "steps": recipe["steps"],
+        "new": recipe["new"]["batch"],
+        "known": recipe["known"]["batch"],
+        "clear": before["clear_patches"],
+        "labelled": before["labelled_patches"],
+        "simulated": grounding["simulated"],
+        "folds": len(set(crossed["folds"].values())),
+    }
+    lines = [GROUNDED_INTRODUCTION.format(**figures)]
+    lines += [
+        f"{figures['model']}, cross-validated by place:",
+        "",
+        _target_table(before["cross_validation"]),
+        "",
+    ]
+    lines += ["Patches that the stage left out:", "", _target_table(crossed), ""]
+    return [*lines, SCENE_LIMITS.format(**figures)]
+
+
+METHODS = ("rule", "simulation_alone", "before", "float32", "int8")
+
+
 def _target_table(crossed: Mapping[str, Any]) -> str:
     """F1 / F2 / false alarms of cloud, shadow and contaminated, one row a method."""
     lines = ["| method | " + " | ".join(f"{t}: F1 / F2 / false alarms" for t in TARGETS) + " |"]
     lines.append("|---" * (len(TARGETS) + 1) + "|")
-    for method in ("rule", "simulation_alone", "float32", "int8"):
+    for method in METHODS:
         if f"confusion_{method}" not in crossed:
             continue
         by_target = scores_of(np.array(crossed[f"confusion_{method}"]))

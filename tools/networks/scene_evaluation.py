@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from payload.types import U8, Grid, Task
 from tools.material import Patch, clear_patches, labelled_patches, simulated_patches, window_codes
 from tools.networks import checkpoint, decision, scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
+from tools.networks.scene_grounding import Grounding, ground, network_of_onnx
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
 from tools.networks.scene_samples import AVERAGED, Grounds, SceneRecipe
 from tools.networks.scene_training import PHASE_PX, classify, train_scene
@@ -89,6 +91,46 @@ def mean_network(networks: Sequence[SceneNetwork]) -> SceneNetwork:
     states = [network.state_dict() for network in networks]
     mean.load_state_dict({name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]})
     return mean
+
+
+GROUNDING_FOLDS = 3
+
+
+def ground_all(shared: Path, simulated: Path, model: Path, folder: Path, recipe: Grounding) -> dict[str, Any]:
+    """Take the network of a model folder through `scene_grounding`; what the training record says of it.
+
+    The network of all places goes to ``folder``, those whose stage left a fold's patches out to
+    its folds. They began with weights that had seen every place, so their scores say what the
+    stage does to patches it does not look at, not how good the network is on new ground.
+    """
+    onnx = model / "fp32.onnx"
+    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
+    before = network_of_onnx(onnx).eval()
+    labelled, clear = labelled_patches(shared), clear_patches(shared, "train")
+    folds = fold_of_place(labelled, GROUNDING_FOLDS)
+    scenes = simulated_patches(simulated)
+    names = ("before", "float32")
+    totals = {name: np.zeros((scores.CLASSES, scores.CLASSES), np.int64) for name in names}
+    record = {"widths": list(before.widths), "begun_with": digest, "recipe": asdict(recipe)}
+    for fold in (None, *range(GROUNDING_FOLDS)):
+        target = folder if fold is None else fold_folder(folder, fold)
+        note = "all places" if fold is None else f"without fold {fold}"
+        if checkpoint.holds(record, target, Task.SCENE.value):
+            network = SceneNetwork(before.widths)
+            checkpoint.load_weights(network, target, Task.SCENE.value)
+        else:
+            parts = labelled, clear
+            if fold is not None:
+                parts = outside(labelled, folds, fold), outside(clear, folds, fold)
+            network = ground(before, Grounds(*parts, scenes), recipe, note)
+            checkpoint.save(network, record, target, Task.SCENE.value)
+        for patch in inside(labelled, folds, fold) if fold is not None else ():
+            assert patch.label is not None
+            for name, judge in zip(names, (before, network.eval()), strict=True):
+                totals[name] += scores.confusion(patch.label, classify(judge, patch))
+    found: dict[str, Any] = {f"confusion_{name}": total.tolist() for name, total in totals.items()}
+    started = {"model": model.name, "sha256": digest, "recipe": asdict(recipe), "simulated": len(scenes)}
+    return {"grounding": started, "cross_validation": found | {"folds": folds}}
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
