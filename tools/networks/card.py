@@ -52,21 +52,23 @@ which a missed thin cloud or shadow matters without a second look.
 
 ## Trained on
 
-It began with the float32 weights of {model} (SHA-256 of fp32.onnx {sha256}), which calls snow cloud.
-Then {steps} steps of {new} and {known} crops: {clear} clear patches of l1c/train as snow, bare soil and rock over
-hills under suns down to 11 degrees, or with roofs or glint, half of them under synthetic clouds, with
-the truth of their making; and what {model} was trained on ({labelled} patches of labels/dev, the clear patches under
-synthetic clouds, {simulated} simulated scenes), where the truth is what {model} itself says. No label was used, and
-neither pair 609U (snow) nor 38D (dryland). Steps and seeds are fixed beforehand, the weights are the running
-average at the end (`tools/networks/scene_grounding.py`, `docs/decisions/0063`).
+It began with the float32 weights of {model} (SHA-256 of fp32.onnx {sha256}), which calls snow
+cloud. Then {steps} steps of {new} and {known} crops: {clear} clear patches of l1c/train as snow, bare soil
+and rock over hills under suns down to 11 degrees, or with roofs or glint, half of them under synthetic clouds,
+with the truth of their making; and what {model} was trained on ({labelled} patches of labels/dev, the
+clear patches under synthetic clouds, {simulated} simulated scenes), where the truth is what {model}
+itself says. No label was used, and neither pair 609U (snow) nor 38D (dryland). Steps and seeds are fixed
+beforehand, the weights are the running average at the end (`tools/networks/scene_grounding.py`,
+`docs/decisions/0063`).
 
 ## Scores
 
-It has no clean out-of-fold scores of its own: {model} had seen every place of labels/dev. What can be
-said of new ground is {model}'s own cross-validation by place (first table), and what the stage did to
-patches that it did not look at: for each of {folds} folds by place a network whose stage left the fold out was
-set beside {model} on that fold (second table; both know those patches from {model}'s training, so these are no
-scores on new ground, their difference is what counts).
+It has no clean out-of-fold scores of its own: {model} had seen every place of labels/dev. What can
+be said of new ground is {model}'s own cross-validation by place (first table), and what the stage did
+to patches that it did not look at: for each of {folds} folds by place a network whose stage left the fold
+out was set beside {model} on that fold (second table; both know those patches from the training of
+{model}, so these are no scores on new ground, their difference is what counts). How much clear snow,
+bright ground and glint is called cloud: `docs/networks.md`.
 """
 
 SCENE_LIMITS = """\
