@@ -54,11 +54,12 @@ which a missed thin cloud or shadow matters without a second look.
 
 It began with the float32 weights of {model} (SHA-256 of fp32.onnx {sha256}), which calls snow
 cloud. Then {steps} steps of {new} and {known} crops: {clear} clear patches of l1c/train as snow, bare soil
-and rock over hills under suns down to 11 degrees, or with roofs or glint, half of them under synthetic clouds,
-with the truth of their making; and what {model} was trained on ({labelled} patches of labels/dev, the
-clear patches under synthetic clouds, {simulated} simulated scenes), where the truth is what {model}
-itself says. No label was used, and neither pair 609U (snow) nor 38D (dryland). Steps and seeds are fixed
-beforehand, the weights are the running average at the end (`tools/networks/scene_grounding.py`,
+and rock over hills under suns down to 11 degrees, or with roofs or glint, half of them under synthetic
+clouds, with the truth of their making; and what {model} was trained on ({labelled} patches of
+labels/dev, the clear patches under synthetic clouds, {simulated} simulated scenes), where the truth is
+what {model} itself says. No label was used, and neither pair 609U (snow) nor 38D (dryland). Steps
+and seeds are fixed beforehand, the weights are the running average at the end
+(`tools/networks/scene_grounding.py`,
 `docs/decisions/0063`).
 
 ## Scores
