@@ -1,4 +1,4 @@
-"""Keeps a training that was cut off: weights, optimizer and step in one file of arrays, no pickle.
+"""A training that can be cut off: weights, optimizer and step are kept in one file of arrays, no pickle.
 
 For networks with normalisation, whose running means are no parameters but belong to the state,
 and for runs that must not be mixed up: a file left by another recipe is refused.
@@ -7,11 +7,50 @@ and for runs that must not be mixed up: a file left by another recipe is refused
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+SAVE_EVERY = SHOW_EVERY = 250
+
+
+def run(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_at: Callable[[int], Tensor],
+    steps: int,
+    peak_rates: list[float],
+    *,
+    name: str,
+    recipe: str,
+    keep: Path | None,
+) -> None:
+    """Take ``steps`` steps on ``loss_at(step)``, which must hang on nothing but the step and the network.
+
+    ``keep`` holds the state on the way; one that is there is gone on with, and the weights at the
+    end are those of a training that was never cut off. ``name`` stands before what is printed.
+    """
+    begun = 0
+    if keep is not None and keep.exists():
+        begun = load_training(keep, network, optimizer, recipe)
+    network.train()
+    shown = 0.0
+    for step in range(begun, steps):
+        loss = loss_at(step)
+        set_cosine_rate(optimizer, step, steps, peak_rates)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        shown += (float(loss.detach()) - shown) / min(step - begun + 1, 50)
+        if (step + 1) % SHOW_EVERY == 0:
+            print(f"{name} step {step + 1}/{steps} loss {shown:.3g}", file=sys.stderr)
+        if keep is not None and (step + 1) % SAVE_EVERY == 0:
+            save_training(keep, network, optimizer, step + 1, recipe)
+    network.eval()
 
 
 def save_training(

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 import tifffile  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from tools import bandpass  # noqa: E402
+from tools import bandpass, resumable  # noqa: E402
 from tools.harmonise import comparison, linear, networks, pair, scores, simulation, training  # noqa: E402
 from tools.harmonise.__main__ import main  # noqa: E402
 
@@ -153,7 +153,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) 
     class CutError(Exception):
         pass
 
-    saved = training.resumable.save_training
+    saved = resumable.save_training
     keep = tmp_path / "bcnet.npz"
 
     def save_and_cut(*given: object) -> None:
@@ -161,8 +161,8 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) 
         raise CutError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "SAVE_EVERY", 3)
-        patch.setattr(training.resumable, "save_training", save_and_cut)
+        patch.setattr(resumable, "SAVE_EVERY", 3)
+        patch.setattr(resumable, "save_training", save_and_cut)
         with pytest.raises(CutError):
             training.train(given_pair, "bcnet", recipe, keep)
     resumed = training.train(given_pair, "bcnet", recipe, keep)

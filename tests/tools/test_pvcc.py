@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 pytest.importorskip("matplotlib", reason="pictures need the extra 'train'")
 
-from tools import bandpass, smac  # noqa: E402
+from tools import bandpass, resumable, smac  # noqa: E402
 from tools.harmonise import simulation  # noqa: E402
 from tools.pvcc import cases, places, training  # noqa: E402
 from tools.pvcc.__main__ import main  # noqa: E402
@@ -61,7 +61,7 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) ->
     class CutError(Exception):
         pass
 
-    saved = training.resumable.save_training
+    saved = resumable.save_training
 
     def save_and_cut(*given: object) -> None:
         saved(*given)  # type: ignore[arg-type]
@@ -69,8 +69,8 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) ->
 
     keep = tmp_path / "net.npz"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "SAVE_EVERY", 2)
-        patch.setattr(training.resumable, "save_training", save_and_cut)
+        patch.setattr(resumable, "SAVE_EVERY", 2)
+        patch.setattr(resumable, "save_training", save_and_cut)
         with pytest.raises(CutError):
             training.train(tops, 0.9 * tops, "net", recipe, keep)
     resumed = training.train(tops, 0.9 * tops, "net", recipe, keep)

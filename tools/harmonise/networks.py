@@ -29,6 +29,29 @@ MIN_SCALE = 1e-3
 CONV_REACH_PX = 3
 
 
+class PairNorm(nn.Module):
+    """Reflectance of a pair with mean 0 and deviation 1, band by band: the same numbers in every
+    step and in use. Batch normalisation, which the paper has, sees another mean in each of our
+    small batches, and the network never learns which (measured in docs/harmonisation.md)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(BANDS, 1, 1))
+        self.register_buffer("deviation", torch.ones(BANDS, 1, 1))
+
+    def fit(self, stack: Tensor) -> None:
+        """Take the statistics of ``stack`` (N, 4, R, C) where it holds data."""
+        seen = stack.permute(0, 2, 3, 1)[(stack > 0).all(1)]
+        self.mean.copy_(seen.mean(0).reshape(-1, 1, 1))
+        self.deviation.copy_(seen.std(0).clamp(min=1e-6).reshape(-1, 1, 1))
+
+    def forward(self, reflectance: Tensor) -> Tensor:
+        return (reflectance - self.mean) / self.deviation
+
+
 class CalibNet(nn.Module):
     """Reflectance (N, 4, R, C) to reflectance, pixel by pixel.
 
@@ -40,7 +63,7 @@ class CalibNet(nn.Module):
     def __init__(self, *, taps: int = 1, width: int = CALIB_WIDTH, has_confidence: bool = False) -> None:
         super().__init__()
         pad = taps // 2
-        self.norm = nn.BatchNorm2d(BANDS)
+        self.norm = PairNorm()
         self.first = nn.Conv2d(BANDS, width, taps, padding=pad, padding_mode="replicate")
         self.second = nn.Conv2d(width, width, taps, padding=pad, padding_mode="replicate")
         self.last = nn.Conv2d(width, BANDS, taps, padding=pad, padding_mode="replicate")

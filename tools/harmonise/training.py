@@ -9,7 +9,6 @@ off and goes on ends with the same weights.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,8 +25,6 @@ MARGIN_PX = 2
 """Coarse pixels at a window's edge that no crop holds: the point spread would reach outside."""
 EPSILON = 0.01
 """Keeps the relative error finite over dark water; the paper does not state its own."""
-SAVE_EVERY = 250
-SHOW_EVERY = 250
 
 
 @dataclass(frozen=True)
@@ -110,27 +107,19 @@ def train(pair: Pair, model: str, recipe: Recipe, keep: Path | None = None) -> n
     torch.manual_seed(recipe.seed)
     network = build(model)
     windows = seen_windows(pair)
+    pixelwise(network).norm.fit(windows.blurred)
     spread = list(network.spread.parameters()) if isinstance(network, BCNet) else []
     groups = [{"params": list(pixelwise(network).parameters())}, {"params": spread}]
     optimizer = torch.optim.Adam([group for group in groups if group["params"]])
     rates = [recipe.rate, recipe.spread_rate][: len(optimizer.param_groups)]
     about = json.dumps({"model": model, **asdict(recipe), "pair": pair.story}, sort_keys=True)
-    begun = 0
-    if keep is not None and keep.exists():
-        begun = resumable.load_training(keep, network, optimizer, about)
-    network.train()
-    shown = 0.0
-    for step in range(begun, recipe.steps):
+
+    def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng([recipe.seed, step])
         at_coarse, target, weight = _draw(rng, network, windows, recipe.batch)
-        loss = loss_of(pixelwise(network)(at_coarse), target, weight)
-        resumable.set_cosine_rate(optimizer, step, recipe.steps, rates)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        shown += (float(loss.detach()) - shown) / min(step - begun + 1, 50)
-        if (step + 1) % SHOW_EVERY == 0:
-            print(f"harmonise: {model} step {step + 1}/{recipe.steps} loss {shown:.4f}", file=sys.stderr)
-        if keep is not None and (step + 1) % SAVE_EVERY == 0:
-            resumable.save_training(keep, network, optimizer, step + 1, about)
-    return network.eval()
+        return loss_of(pixelwise(network)(at_coarse), target, weight)
+
+    resumable.run(
+        network, optimizer, loss_at, recipe.steps, rates, name=f"harmonise: {model}", recipe=about, keep=keep
+    )
+    return network

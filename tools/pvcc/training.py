@@ -15,7 +15,6 @@ that a training that goes on after a cut ends with the same weights.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +29,6 @@ from tools import resumable, smac
 from tools.pvcc.places import BANDS, Instrument, look, vary
 
 WIDTHS = (32, 64, 64)
-SHOW_EVERY = SAVE_EVERY = 250
 TARGETS = ("surface", "by_smac")
 
 
@@ -105,25 +103,23 @@ def train(tops: Tensor, targets: Tensor, name: str, recipe: Recipe, keep: Path |
     network = SurfaceNet()
     optimizer = torch.optim.Adam(network.parameters())
     about = json.dumps({"name": name, **asdict(recipe)}, sort_keys=True)
-    begun = 0
-    if keep is not None and keep.exists():
-        begun = resumable.load_training(keep, network, optimizer, about)
-    network.train()
-    shown = 0.0
-    for step in range(begun, recipe.steps):
+
+    def loss_at(step: int) -> Tensor:
         rng = np.random.default_rng([recipe.seed, 2, step])
         chosen = torch.from_numpy(rng.integers(0, len(tops), recipe.batch))
-        loss = functional.mse_loss(network(tops[chosen]), targets[chosen])
-        resumable.set_cosine_rate(optimizer, step, recipe.steps, [recipe.rate])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        shown += (float(loss.detach()) - shown) / min(step - begun + 1, 50)
-        if (step + 1) % SHOW_EVERY == 0:
-            print(f"pvcc: {name} step {step + 1}/{recipe.steps} rmse {shown**0.5:.4f}", file=sys.stderr)
-        if keep is not None and (step + 1) % SAVE_EVERY == 0:
-            resumable.save_training(keep, network, optimizer, step + 1, about)
-    return network.eval()
+        return functional.mse_loss(network(tops[chosen]), targets[chosen])
+
+    resumable.run(
+        network,
+        optimizer,
+        loss_at,
+        recipe.steps,
+        [recipe.rate],
+        name=f"pvcc: {name}",
+        recipe=about,
+        keep=keep,
+    )
+    return network
 
 
 @torch.no_grad()
