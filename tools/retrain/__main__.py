@@ -7,8 +7,8 @@
     python -m tools.retrain [--out build/retrain] [--steps 300] [--samples 32]
 
 The task is clouds over snow, which the shipped network tells apart worst. Everything is made again
-from seeds, but the keys. What it measured stands in OUT/report.json. The samples are simulated, so the scores say
-what changed for simulated ground, and nothing of real ground.
+from seeds, but the keys. What it measured stands in OUT/report.json. The samples are simulated, so
+the scores say what changed for simulated ground, and nothing of real ground.
 """
 
 from __future__ import annotations
