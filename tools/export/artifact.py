@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,21 @@ within 0.0004 and 1 dn, a device will be off further; INT8 is within 0.017 and 2
 
 class ExportError(Exception):
     """One line that says what stands in the way."""
+
+
+def run_old(python: Path, script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """``script`` run to its end by the ``python`` that has the old runtime.
+
+    Raises:
+        ExportError: there is no such Python.
+    """
+    command = [str(python), str(script), *map(str, arguments)]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ExportError(
+            f"{python}: {error.strerror}; `python -m tools.make_myriad_env build/myriad` makes it"
+        ) from error
 
 
 def described(

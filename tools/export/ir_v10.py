@@ -10,7 +10,6 @@ as float32 (the runtime is told that they are bytes) and logits go out, as from 
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from payload.drivers.network import GEOMETRY, GRID_OF_INPUT
-from tools.export.artifact import ExportError
+from tools.export.artifact import ExportError, run_old
 
 WRITER = Path(__file__).with_name("ir_v10_writer.py")
 WINDOW_PX = (192, 192)
@@ -43,13 +42,7 @@ def write_ir_v10(folder: Path, stem: Path, python: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as work:
         (Path(work) / "operators.json").write_text(json.dumps(operators))
         np.savez(Path(work) / "constants.npz", **constants)
-        command = [str(python), str(WRITER), work, str(stem)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise ExportError(
-                f"{python}: {error.strerror}; `python -m tools.make_myriad_env build/myriad` makes it"
-            ) from error
+        done = run_old(python, WRITER, work, stem)
     if done.returncode:
         raise ExportError(f"{folder.name}: {done.stderr.strip().splitlines()[-1]}")
     return [stem.with_suffix(".xml"), stem.with_suffix(".bin")]

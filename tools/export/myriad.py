@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from tools.export.artifact import ExportError, Window, described
+from tools.export.artifact import ExportError, Window, described, run_old
 from tools.export.blob import check_budget, read_header, strip_first_line
 from tools.export.static_onnx import static_model, with_half_weights
 
@@ -24,13 +23,7 @@ def compile_myriad(network: Path, window: Window, stem: Path, python: Path) -> b
     Raises:
         ExportError: the compiler refuses, or cannot be run.
     """
-    command = [str(python), str(COMPILER), str(network), *map(str, window), str(stem)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise ExportError(
-            f"{python}: {error.strerror}; `python -m tools.make_myriad_env build/myriad` makes it"
-        ) from error
+    done = run_old(python, COMPILER, network, *window, stem)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     told = json.loads(lines[-1]) if lines else {"error": done.stderr.strip()[-400:] or "said nothing"}
     if "error" in told:
