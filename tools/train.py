@@ -4,9 +4,9 @@ scene: trains a network on simulated scenes, tunes and cross-validates it by pla
 network that ships on all places with the same recipe and number of steps; with --after, takes the
 network of a model folder through one more stage instead, with snow and bare ground. surface: trains on
 simulated pairs alone. rivals: trains on the same pairs what the surface network is measured
-against. All are seeded; the last step's average is kept, no checkpoint is chosen. Weights and a
-record go to OUT; a run that was cut off is taken up where it was when the same command is given
-again.
+against. peer: trains DTACSNet's scene network on what ours is trained on. All are seeded; the last
+step's average is kept, no checkpoint is chosen. Weights and a record go to OUT; a run that was cut off is
+taken up where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from tools import material
-from tools.networks import checkpoint
+from tools.networks import checkpoint, dtacsnet_peer
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
 from tools.networks.scene_evaluation import cross_validate, decide, ground_all, pretrain, train_one
@@ -121,6 +121,23 @@ def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool)
     checkpoint.save(network, record | {"training": training}, out, "surface")
 
 
+def make_peer(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
+    """Write DTACSNet's scene network, of all places and of each fold, below ``out``."""
+    first, second = (
+        dataclasses.replace(recipe, seed=seed + number, **({"steps": QUICK_SCENE_STEPS} if quick else {}))
+        for number, recipe in enumerate((dtacsnet_peer.FIRST, dtacsnet_peer.SECOND))
+    )
+    dtacsnet_peer.pretrain_peer(simulated, first, out)
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
+        folds = (*range(FOLDS), None)
+        started = [
+            pool.submit(dtacsnet_peer.tune_peer, shared, simulated, fold, second, out) for fold in folds
+        ]
+        for future in started:
+            future.result()
+
+
 def make_rivals(shared: Path, out: Path, seed: int) -> None:
     """Write rivals.npz: what the surface network is measured against, on the same pairs."""
     weights = train_rivals(material.clear_patches(shared, "train"), SurfaceRecipe(seed=seed))
@@ -134,10 +151,12 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("network", choices=["scene", "surface", "rivals"], help="which network to train")
+    parser.add_argument(
+        "network", choices=["scene", "surface", "rivals", "peer"], help="which network to train"
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
     parser.add_argument(
-        "--simulated", type=Path, default=Path("build/sim"), help="patches of tools.simulate (scene)"
+        "--simulated", type=Path, default=Path("build/sim"), help="patches of tools.simulate (scene, peer)"
     )
     parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
@@ -156,13 +175,15 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
-    if asked.network == "scene":
+    if asked.network in ("scene", "peer"):
         if not any(asked.simulated.glob("*.npz")):
             parser.error(
                 f"{asked.simulated}: no simulated patches here; first run "
                 f"python -m tools.simulate patches --seed 100 --count 400 --out {asked.simulated}"
             )
-        if asked.after is not None:
+        if asked.network == "peer":
+            make_peer(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+        elif asked.after is not None:
             ground_scene(asked.shared, asked.simulated, asked.after, asked.out, quick=asked.quick)
         else:
             make_scene(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)

@@ -73,7 +73,7 @@ def run_scene(asked: argparse.Namespace) -> tuple[SceneRun, list[str]]:
     """The scored images, and remarks for stderr."""
     entries = labelled_entries(asked.images)
     judge, name, trained = judge_of(asked.model, asked.out_of_fold)
-    rivals, remarks = make_rivals()
+    rivals, remarks = make_rivals(asked.dtacsnet)
     seen_in_training = [e.stem for e in entries if place_of(e.group) in trained]
     if seen_in_training and asked.out_of_fold is None:
         remarks.append(
@@ -177,7 +177,7 @@ def report_command(asked: argparse.Namespace) -> str:
     if asked.images is not None:
         entries = labelled_entries(asked.images)
         judge, _, _ = judge_of(asked.model, asked.out_of_fold)
-        rivals, remarks = make_rivals()
+        rivals, remarks = make_rivals(asked.dtacsnet)
         _remark(remarks)
         seen = list(classify_all(entries, judge))
         run = score_all(iter(seen), rivals), seen
@@ -242,6 +242,13 @@ def build_parser() -> argparse.ArgumentParser:
             type=Path,
             metavar="TRAINED",
             help="judge every place by the network of the fold that left it out (build/networks)",
+        )
+    for command in (scene, report):
+        command.add_argument(
+            "--dtacsnet",
+            type=Path,
+            metavar="TRAINED",
+            help="also DTACSNet's architecture as tools.train peer left it there (build/networks)",
         )
     one_of = surface.add_mutually_exclusive_group(required=True)
     one_of.add_argument("--pairs", type=Path, metavar="DIR", help="pairs of Level-1C and Level-2A")

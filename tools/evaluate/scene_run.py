@@ -145,5 +145,5 @@ def score_all(seen: Iterator[Seen], rivals: Mapping[str, Rival]) -> SceneRun:
     for patch in seen:
         run.add(patch.entry, OURS, patch.label, patch.classes)
         for name, rival in rivals.items():
-            run.add(patch.entry, name, patch.label, rival(patch.planes))
+            run.add(patch.entry, name, patch.label, rival(patch.entry, patch.planes))
     return run

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, Band, Grid
 from tools import smac
 from tools.material import FILE_BANDS, Grids, average_blocks
-from tools.simulate import lookup
+from tools.simulate import landscape, lookup
 from tools.simulate.bands import WAVELENGTH_UM, gas_transmittance
 from tools.simulate.geometry import Geometry
 
@@ -25,6 +25,8 @@ WINDOW_PX = 192
 AEROSOL_SHARES = {"continental": 0.45, "maritime": 0.15, "urban": 0.15, "desert": 0.15, "smoke": 0.10}
 LOW_SUN_SHARE = 0.2
 SNOW_SHARE = 0.08
+SNOW_LEVEL, SNOW_BAND = 0.06, 0.01
+"""How far snow is off its library: all bands together, and each by itself."""
 SNOW_RED, SNOW_B11 = 0.4, 0.3
 
 PEER_TRANSMITTANCE = {Band.B05: 0.95, Band.B11: 0.985, Band.B12: 0.945}
@@ -40,9 +42,10 @@ MIN_SURFACE = 0.0005
 MAX_SURFACE = 1.2
 
 # Typical surfaces that the clear patches lack or hold little of, in the band order of the
-# files with B10 left out; rounded from common spectral libraries by eye.
+# files with B10 left out; rounded from common spectral libraries by eye. Snow is drawn from the
+# simulator's library: its visible spectrum is smooth whatever the grain and the soot, so that the ozone's dip
+# in B03 tells how long the light's way was. Bands that vary by themselves would hide that.
 SPECTRA = {
-    "snow": [0.90, 0.90, 0.90, 0.88, 0.86, 0.85, 0.84, 0.83, 0.80, 0.75, 0.10, 0.08],
     "sand": [0.12, 0.16, 0.24, 0.33, 0.37, 0.39, 0.40, 0.42, 0.43, 0.43, 0.52, 0.48],
     "soil": [0.06, 0.08, 0.11, 0.15, 0.18, 0.20, 0.22, 0.24, 0.26, 0.27, 0.34, 0.30],
     "dry": [0.04, 0.05, 0.08, 0.11, 0.15, 0.20, 0.22, 0.24, 0.26, 0.27, 0.30, 0.20],
@@ -153,40 +156,61 @@ def surface_of(rng: np.random.Generator, grids: Grids) -> Grids:
     return surface
 
 
-def _spectrum(rng: np.random.Generator, *, snow: bool = False) -> dict[Band, float]:
-    """A random mixture of two of SPECTRA; with ``snow``, mostly snow, bright or grey."""
+def _spectrum(rng: np.random.Generator) -> dict[Band, float]:
+    """A random mixture of two of SPECTRA."""
     names = list(SPECTRA)
-    share = rng.dirichlet((4.0, 0.5) if snow else (0.6, 0.6))
+    share = rng.dirichlet((0.6, 0.6))
     chosen = rng.choice(len(names), 2, replace=False)
-    if snow:
-        chosen = np.array([names.index("snow"), rng.integers(1, len(names))])
-    mixed = sum(w * np.array(SPECTRA[names[i]]) for w, i in zip(share, chosen, strict=True))
+    mixed = np.add.reduce([w * np.array(SPECTRA[names[i]]) for w, i in zip(share, chosen, strict=True)])
     mixed = mixed * np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.06, 12))
-    spectrum = dict(zip(WITHOUT_B10, mixed, strict=True))
+    return _with_b10(mixed)
+
+
+def _snow_spectrum(rng: np.random.Generator) -> dict[Band, float]:
+    """Snow by grain and soot, bright or grey, with a little of another ground."""
+    known = landscape.library()["snow"]
+    places = [FILE_BANDS.index(band) for band in WITHOUT_B10]
+    snow = known[rng.integers(0, len(known)), places].astype(np.float64)
+    other = np.array(SPECTRA[str(rng.choice(list(SPECTRA)))])
+    share = rng.beta(0.5, 4.0)
+    mixed = (1 - share) * snow + share * other
+    return _with_b10(mixed * np.exp(rng.normal(0, SNOW_LEVEL) + rng.normal(0, SNOW_BAND, 12)))
+
+
+def _with_b10(values: NDArray[np.float64]) -> dict[Band, float]:
+    spectrum = dict(zip(WITHOUT_B10, values, strict=True))
     spectrum[Band.B10] = (spectrum[Band.B09] + spectrum[Band.B11]) / 2
     return spectrum
+
+
+def _texture(surface: Grids, grid: Grid, *, grey: bool) -> F32:
+    """What ``surface`` has of shape on one grid, about 1; ``grey``: the same in all bands (that of B04)."""
+    plane = surface[grid]
+    if grey:
+        plane = surface[Grid.R10M][2:3]
+        plane = plane if grid is Grid.R10M else average_blocks(plane, int(grid))
+    mean = plane.mean(axis=(1, 2), keepdims=True) + 0.01
+    return np.asarray(np.clip((plane + 0.01) / mean, 0.3, 2.0) ** 0.5)
 
 
 def vary_surface(rng: np.random.Generator, surface: Grids) -> Grids:
     """The surface brighter or darker, and partly another ground that keeps the texture."""
     gain = np.exp(rng.normal(0, 0.2))
-    mixes = bool(rng.random() < 0.6)
-    spectrum = _spectrum(rng)
+    mixes, is_snow = bool(rng.random() < 0.6), bool(rng.random() < SNOW_SHARE)
     brightness = surface[Grid.R60M][[0, 2]].mean(axis=0) + 0.02
     relative = brightness / brightness.mean()
     edge, slope = rng.uniform(-0.5, 1.5), rng.uniform(0.5, 4.0)
-    if rng.random() < SNOW_SHARE:
-        mixes, spectrum, edge = True, _spectrum(rng, snow=True), rng.uniform(0.5, 2.0)
+    spectrum = _snow_spectrum(rng) if is_snow else _spectrum(rng)
+    if is_snow:
+        mixes, edge = True, rng.uniform(0.5, 2.0)
     share60 = np.clip(0.5 + slope * (relative - 1 + edge - 0.5), 0, 1) * (1.0 if mixes else 0.0)
     varied: Grids = {}
     for grid, bands in BANDS_OF_GRID.items():
         zoom = 6 // grid
         share = np.kron(share60, np.ones((zoom, zoom), np.float32))
         own = surface[grid] * gain * np.exp(rng.normal(0, 0.04, len(bands)))[:, None, None]
-        mean = surface[grid].mean(axis=(1, 2), keepdims=True) + 0.01
-        texture = np.clip((surface[grid] + 0.01) / mean, 0.3, 2.0) ** 0.5
-        other = np.array([spectrum[band] for band in bands])[:, None, None] * texture
-        mixed = own + share * (other - own)
+        other = np.array([spectrum[band] for band in bands])[:, None, None]
+        mixed = own + share * (other * _texture(surface, grid, grey=is_snow) - own)
         varied[grid] = np.clip(mixed, MIN_SURFACE, MAX_SURFACE).astype(np.float32)
     return varied
 

@@ -102,6 +102,12 @@ def _add_scene(parser: argparse.ArgumentParser, seed: int, shape: tuple[int, int
     )
 
 
+def _show(line: str, end: str = "") -> None:
+    """Progress: over the last line of a terminal, and nowhere else."""
+    if sys.stderr.isatty():
+        print(f"\r{line}", end=end, file=sys.stderr, flush=True)
+
+
 def make_strip(wanted: argparse.Namespace) -> int:
     """Write a strip or a SAFE product. Returns the exit code."""
     scene = make_scene(wanted.seed, (wanted.rows, wanted.columns), dead_columns=tuple(wanted.dead_columns))
@@ -110,7 +116,7 @@ def make_strip(wanted: argparse.Namespace) -> int:
     begun = time.monotonic()
 
     def say(rows: int) -> None:
-        print(f"\r{rows}/{wanted.rows} rows, {time.monotonic() - begun:.0f} s", end="", file=sys.stderr)
+        _show(f"{rows}/{wanted.rows} rows, {time.monotonic() - begun:.0f} s")
 
     try:
         if wanted.command == "strip":
@@ -121,7 +127,7 @@ def make_strip(wanted: argparse.Namespace) -> int:
             blocks = told_blocks(scene, say, truth=truth, picture=picture)
             write_safe_blocks(scene.info, blocks, wanted.out, wanted.baseline)
     finally:
-        print(file=sys.stderr)
+        _show("", end="\n")
         if truth is not None:
             truth.close()
     if picture is not None:
@@ -145,9 +151,9 @@ def make_patches(wanted: argparse.Namespace) -> int:
     )
     for number, name in enumerate(made, 1):
         rate = number / (time.monotonic() - begun)
-        line = f"\r{number}/{wanted.count} patches, {rate:.1f} a second: {name:<60}"
-        print(line, end="", file=sys.stderr)
-    print(file=sys.stderr)
+        _show(f"{number}/{wanted.count} patches, {rate:.1f} a second: {name:<60}")
+    _show("", end="\n")
+    print(f"{wanted.out}: {wanted.count} patches, simulated, seed {wanted.seed}")
     return 0
 
 
