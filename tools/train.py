@@ -1,11 +1,11 @@
 """Make the networks again from the shared material.
 
 scene: trains a network on simulated scenes, tunes and cross-validates it by place, then trains the
-network that ships on all places with the same recipe and number of steps; with --after, takes the
-network of a model folder through one more stage instead, with snow and bare ground. surface: trains on
+network that ships on all places with the same recipe and number of steps, three times, and keeps the one
+that calls the least simulated snow cloud. surface: trains on
 simulated pairs alone. rivals: trains on the same pairs what the surface network is measured
 against. peer: trains DTACSNet's scene network on what ours is trained on. All are seeded; the last
-step's average is kept, no checkpoint is chosen. Weights and a record go to OUT; a run that was cut off is
+step's average is kept. Weights and a record go to OUT; a run that was cut off is
 taken up where it was when the same command is given again.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 import sys
 import time
@@ -28,45 +27,45 @@ from tools import material
 from tools.networks import checkpoint, dtacsnet_peer
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
-from tools.networks.scene_evaluation import cross_validate, decide, ground_all, pretrain, train_one
-from tools.networks.scene_grounding import Grounding
-from tools.networks.scene_samples import PRETRAINING, STAGES
+from tools.networks.scene_evaluation import choose, cross_validate, decide, pretrain, train_one
+from tools.networks.scene_samples import PRETRAINING, TUNING
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
 from tools.networks.surface_training import SECOND, SurfaceRecipe, build_surface_network, train_surface
 
+CANDIDATES = 3
 QUICK_SCENE_STEPS = 60
 QUICK_SURFACE_STEPS = 30
 QUICK_PAIRS = 8
 VALIDATION_PAIRS = 120
 
 
-def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
-    """Write scene.npz, scene.json, the pretrained network and the networks of the folds."""
-    first = dataclasses.replace(PRETRAINING, seed=seed)
-    stages = {
-        name: dataclasses.replace(recipe, seed=seed + number)
-        for number, (name, recipe) in enumerate(STAGES.items())
-    }
-    if quick:
-        first = dataclasses.replace(first, steps=QUICK_SCENE_STEPS)
-        stages = {n: dataclasses.replace(r, steps=QUICK_SCENE_STEPS) for n, r in stages.items()}
-    recipe = list(stages.values())[-1]
+def make_scene(
+    shared: Path, simulated: Path, held_out: Path, out: Path, seed: int, jobs: int, *, quick: bool
+) -> None:
+    """Write scene.npz, scene.json, the pretrained network, those of the folds and those of all places."""
+    first, recipe = (
+        dataclasses.replace(recipe, seed=seed, **({"steps": QUICK_SCENE_STEPS} if quick else {}))
+        for recipe in (PRETRAINING, TUNING)
+    )
+    seeds = range(seed, seed + CANDIDATES)
     pretrain(simulated, first, out)
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
-        started = [
-            pool.submit(train_one, shared, simulated, fold, stages, out) for fold in (*range(FOLDS), None)
-        ]
+        wanted = [(fold, recipe) for fold in range(FOLDS)]
+        wanted += [(None, dataclasses.replace(recipe, seed=other)) for other in seeds]
+        started = [pool.submit(train_one, shared, simulated, *what, out) for what in wanted]
         for future in started:
             future.result()
+    chosen = choose(out, recipe, seeds, material.simulated_patches(held_out))
     shifts = decide(shared, recipe, out)
     crossed = cross_validate(shared, recipe, out) | {"shifts": shifts}
     training = {
         "summary": "Pretrained on simulated scenes, tuned on all places of labels/dev and the clear patches "
         "of l1c/train with synthetic clouds; scores are out-of-fold, cross-validated by place.",
         "pretraining": dataclasses.asdict(first),
-        "stages": {name: dataclasses.asdict(recipe) for name, recipe in stages.items()},
+        "tuning": dataclasses.asdict(recipe),
+        "chosen": chosen,
         "simulated_patches": len(list(simulated.glob("*.npz"))),
         "seed": seed,
         "labelled_patches": len(material.labelled_patches(shared)),
@@ -74,20 +73,6 @@ def make_scene(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *
         "cross_validation": crossed,
     }
     record = checkpoint.load_record(out, "scene") | {"training": training}
-    checkpoint.save_record(record, out, "scene")
-
-
-def ground_scene(shared: Path, simulated: Path, model: Path, out: Path, *, quick: bool) -> None:
-    """Write scene.npz and scene.json: the network of ``model`` after it has seen snow and bare ground."""
-    recipe = Grounding(steps=QUICK_SCENE_STEPS) if quick else Grounding()
-    told = ground_all(shared, simulated, model, out, recipe)
-    earlier = json.loads((model / "manifest.json").read_text())["training"]
-    told["before"] = earlier
-    told["summary"] = (
-        f"Begun with the float32 weights of {model.name}; then clear ground as snow, bare ground and "
-        "with roofs, and everywhere else its own answers (tools/networks/scene_grounding.py)."
-    )
-    record = checkpoint.load_record(out, "scene") | {"training": told}
     checkpoint.save_record(record, out, "scene")
 
 
@@ -158,6 +143,9 @@ def main() -> int:
     parser.add_argument(
         "--simulated", type=Path, default=Path("build/sim"), help="patches of tools.simulate (scene, peer)"
     )
+    parser.add_argument(
+        "--held-out", type=Path, default=Path("build/sim_held_out"), help="more of them, to choose by (scene)"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
     parser.add_argument("--jobs", type=int, default=1, help="scene networks trained at a time (1)")
@@ -165,9 +153,6 @@ def main() -> int:
         "--profile", choices=list(PROFILES), default=FULL, help=f"whose bands (surface; {FULL})"
     )
     parser.add_argument("--surface-steps", type=int, metavar="N", help="instead of those of the recipe")
-    parser.add_argument(
-        "--after", type=Path, metavar="MODEL", help="one stage after the network of that model folder (scene)"
-    )
     parser.add_argument("--quick", action="store_true", help="a few steps, to try the path")
     asked = parser.parse_args()
     if not (asked.shared / "data" / "DATA.md").exists():
@@ -176,17 +161,19 @@ def main() -> int:
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
     if asked.network in ("scene", "peer"):
-        if not any(asked.simulated.glob("*.npz")):
-            parser.error(
-                f"{asked.simulated}: no simulated patches here; first run "
-                f"python -m tools.simulate patches --seed 100 --count 400 --out {asked.simulated}"
-            )
+        needed = [(asked.simulated, "--seed 100 --count 1600")]
+        needed += [(asked.held_out, "--seed 901 --count 120")] if asked.network == "scene" else []
+        for folder, which in needed:
+            if not any(folder.glob("*.npz")):
+                parser.error(
+                    f"{folder}: no simulated patches here; first run "
+                    f"python -m tools.simulate patches {which} --out {folder}"
+                )
         if asked.network == "peer":
             make_peer(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
-        elif asked.after is not None:
-            ground_scene(asked.shared, asked.simulated, asked.after, asked.out, quick=asked.quick)
         else:
-            make_scene(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+            folders = asked.shared, asked.simulated, asked.held_out, asked.out
+            make_scene(*folders, asked.seed, asked.jobs, quick=asked.quick)
     elif asked.network == "rivals":
         make_rivals(asked.shared, asked.out, asked.seed)
     else:

@@ -24,9 +24,6 @@ from tools.networks import (  # noqa: E402
     synthetic_clouds,
     threshold_rule,
 )
-from tools.networks.export import export_onnx  # noqa: E402
-from tools.networks.scene_evaluation import mean_network  # noqa: E402
-from tools.networks.scene_grounding import Grounding, ground, network_of_onnx  # noqa: E402
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network  # noqa: E402
 from tools.networks.scene_samples import CROP_PX, Grounds, SampleStream, SceneRecipe  # noqa: E402
 from tools.networks.scene_training import train_scene  # noqa: E402
@@ -246,41 +243,6 @@ def test_ground_that_turns_away_from_the_sun_is_lit_by_the_blue_sky(
     ratio = dark.mean(axis=(1, 2)) / lit.mean(axis=(1, 2))
     assert (ratio < 1).all()
     assert ratio[0] > ratio[1] > ratio[2] > ratio[3], "B02, B03, B04, B08"
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the exporter speaks of its own successor
-def test_the_weights_in_a_model_folder_are_those_that_were_exported(tmp_path: Path) -> None:
-    network = build_scene_network((4, 8, 8), 5).eval()
-    with torch.no_grad():  # biases of nothing but 0 would be written once for all
-        for parameter in network.parameters():
-            parameter.add_(0.01 * torch.randn_like(parameter))
-    export_onnx(network, tmp_path / "fp32.onnx")
-    again = network_of_onnx(tmp_path / "fp32.onnx").eval()
-    codes = [255 * torch.rand(1, bands, 96 // g, 96 // g) for bands, g in ((4, 1), (6, 2), (3, 6))]
-    assert again.widths == network.widths
-    assert torch.allclose(again(*codes), network(*codes), atol=1e-4)
-
-
-def test_a_network_is_grounded_by_its_seeds_and_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_samples, "FIRST_SAMPLES", 2)
-    fields = np.random.default_rng(0).standard_normal((48, 512, 512)).astype(np.float32)
-    monkeypatch.setattr(scene_samples, "fractal_fields", lambda _: fields)
-    before = build_scene_network((4, 4, 4), 3)
-    kept = {name: value.clone() for name, value in before.state_dict().items()}
-    patches = [_patch("a", "p"), _patch("b", "q", 0.3)]
-    first, second = (
-        ground(before, Grounds(patches, patches, patches), Grounding(steps=2)).state_dict() for _ in range(2)
-    )
-    assert all(torch.equal(kept[name], value) for name, value in before.state_dict().items())
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert any(not torch.equal(kept[name], first[name]) for name in first)
-
-
-def test_the_mean_of_networks_lies_between_them() -> None:
-    first, second = (build_scene_network((4, 4, 4), seed) for seed in (1, 2))
-    mean = mean_network([first, second]).state_dict()
-    for name, value in first.state_dict().items():
-        assert torch.allclose(mean[name], (value + second.state_dict()[name]) / 2)
 
 
 def test_training_that_was_cut_off_ends_with_the_same_weights(

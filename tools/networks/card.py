@@ -18,7 +18,8 @@ from tools.networks import scores
 SCENE_INTRODUCTION = """\
 Clear, thick cloud, thin cloud or cloud shadow for every 10 m pixel of a Sentinel-2 Level-1C
 strip, from all 13 bands on their native grids. A dense U-Net of 3 x 3 convolutions at 1/4, 1/8
-and 1/16 of the resolution; INT8, codes in, scores out (`docs/networks.md`).
+and 1/16 of the resolution, and beside it what the squares of 40 m themselves say; INT8, codes in, scores
+out (`docs/networks.md`).
 
 Intended use: to choose, on board, what is corrected and what is sent first. Not for products in
 which a missed thin cloud or shadow matters without a second look.
@@ -40,36 +41,6 @@ fold, and clear patches of a held-out place are held out too): {pixels} labelled
 by a network that never saw its place. The shipped network is trained by the same recipe on all
 places, so it has no score of its own on unseen ground. The rule is a tuned threshold rule
 (`tools/networks/threshold_rule.py`), tuned on the same training folds.
-"""
-
-GROUNDED_INTRODUCTION = """\
-Clear, thick cloud, thin cloud or cloud shadow for every 10 m pixel of a Sentinel-2 Level-1C
-strip, from all 13 bands on their native grids. A dense U-Net of 3 x 3 convolutions at 1/4, 1/8
-and 1/16 of the resolution; INT8, codes in, scores out (`docs/networks.md`).
-
-Intended use: to choose, on board, what is corrected and what is sent first. Not for products in
-which a missed thin cloud or shadow matters without a second look.
-
-## Trained on
-
-It began with the float32 weights of {model} (SHA-256 of fp32.onnx {sha256}), which calls snow
-cloud. Then {steps} steps of {new} and {known} crops: {clear} clear patches of l1c/train as snow, bare soil
-and rock over hills under suns down to 11 degrees, or with roofs or glint, half of them under synthetic
-clouds, with the truth of their making; and what {model} was trained on ({labelled} patches of
-labels/dev, the clear patches under synthetic clouds, {simulated} simulated scenes), where the truth is
-what {model} itself says. No label was used, and neither pair 609U (snow) nor 38D (dryland). Steps
-and seeds are fixed beforehand, the weights are the running average at the end
-(`tools/networks/scene_grounding.py`,
-`docs/decisions/0063`).
-
-## Scores
-
-It has no clean out-of-fold scores of its own: {model} had seen every place of labels/dev. What can
-be said of new ground is {model}'s own cross-validation by place (first table), and what the stage did
-to patches that it did not look at: for each of {folds} folds by place a network whose stage left the fold
-out was set beside {model} on that fold (second table; both know those patches from the training of
-{model}, so these are no scores on new ground, their difference is what counts). How much clear snow,
-bright ground and glint is called cloud: `docs/networks.md`.
 """
 
 SCENE_LIMITS = """\
@@ -127,8 +98,6 @@ SURFACE_LIMITS = """\
 
 
 def _scene_lines(training: Mapping[str, Any]) -> list[str]:
-    if "grounding" in training:
-        return _grounded_lines(training)
     crossed = training.get("cross_validation")
     if crossed is None:
         return [training["summary"], ""]
@@ -138,7 +107,7 @@ def _scene_lines(training: Mapping[str, Any]) -> list[str]:
         "clear": training["clear_patches"],
         "simulated": training["simulated_patches"],
         "pre_steps": training["pretraining"]["steps"],
-        "steps": sum(stage["steps"] for stage in training["stages"].values()),
+        "steps": training["tuning"]["steps"],
         "batch": recipe["batch"],
         "seed": training["seed"],
         "pixels": f"{sum(map(sum, crossed['confusion_float32'])):,}",
@@ -152,33 +121,7 @@ def _scene_lines(training: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _grounded_lines(training: Mapping[str, Any]) -> list[str]:
-    """The card of a network that went through one more stage."""
-    grounding, before = training["grounding"], training["before"]
-    recipe, crossed = grounding["recipe"], training["cross_validation"]
-    figures = {
-        "model": grounding["model"],
-        "sha256": grounding["sha256"][:12],
-        "steps": recipe["steps"],
-        "new": recipe["new"]["batch"],
-        "known": recipe["known"]["batch"],
-        "clear": before["clear_patches"],
-        "labelled": before["labelled_patches"],
-        "simulated": grounding["simulated"],
-        "folds": len(set(crossed["folds"].values())),
-    }
-    lines = [GROUNDED_INTRODUCTION.format(**figures)]
-    lines += [
-        f"{figures['model']}, cross-validated by place:",
-        "",
-        _target_table(before["cross_validation"]),
-        "",
-    ]
-    lines += ["Patches that the stage left out:", "", _target_table(crossed), ""]
-    return [*lines, SCENE_LIMITS.format(**figures)]
-
-
-METHODS = ("rule", "simulation_alone", "before", "float32", "int8")
+METHODS = ("rule", "simulation_alone", "undecided", "float32", "int8")
 
 
 def _target_table(crossed: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ OPSET = 13
 
 FLOAT_PART = (
     r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[234])\b.*",
-    r".*/(cell\w*|geometry|head|Sigmoid)\b.*",
+    r".*/(cell\w*|geometry|head|shortcut|Sigmoid)\b.*",
 )
 """Operators of the surface network that stay float32: everything on cells, so that path
 reflectance keeps four digits; they are 1/144 of the pixels. (`Add` and `Add_1` are the stem's.)"""

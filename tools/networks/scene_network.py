@@ -3,12 +3,15 @@
         b10 (4, R, C)      b20 (6, R/2, C/2)   b60 (3, R/6, C/6)
         4x4 stride 4       2x2 stride 2        nearest x3, 2x2 stride 2
               \\_________________ sum, ReLU _______________/
-    1/4   3x3 ------------------------------------ + -> 3x3 -> 3x3 -> 1x1 -> shuffle x4
-            \\ 2x2 stride 2                        / 2x2 transposed
-    1/8      3x3 ----------------------- + -> 3x3
-               \\ 2x2 stride 2          / 2x2 transposed
-    1/16        3x3 -> 3x3
+    1/4   1x1 -> 3x3 ----------------------------- + -> 3x3 -> 3x3 -> + -> 1x1 -> shuffle x4
+          |  \\ 2x2 stride 2                      / 2x2 transposed    |
+    1/8   |   3x3 ---------------------- + -> 3x3                     |
+          |     \\ 2x2 stride 2         / 2x2 transposed              |
+    1/16  |      3x3 -> 3x3                                           |
+          \\________________________ 1x1 ____________________________/
 
+The way at the bottom carries what each 40 m square says itself, all 91 numbers of it: without it
+outlines were as soft as the convolutions (docs/decisions/0064).
 Every change of resolution is a 2 x 2 patch, so nothing leaks across blocks. Convolutions
 reach 4 + 8 + 16 + 16 + 8 + 4 + 4 = 60 px, whole 16 px blocks round that up: seen from the
 edge of an inner, which windows place 72 px plus a multiple of 48 px from their own edge,
@@ -29,6 +32,8 @@ RECEPTIVE_PX = 72
 """No pixel farther than this from the edge of an inner changes a pixel of the inner."""
 
 STEM_PX = 4
+STEM_WIDTH = 64
+"""Of a square's 91 codes nothing much is lost."""
 CODES_PER_UNIT = 255.0
 
 
@@ -43,9 +48,10 @@ class SceneNetwork(nn.Module):
         super().__init__()
         fine, middle, coarse = widths
         self.widths = tuple(widths)
-        self.stem10 = nn.Conv2d(4, fine, 4, stride=4)
-        self.stem20 = nn.Conv2d(6, fine, 2, stride=2, bias=False)
-        self.stem60 = nn.Conv2d(3, fine, 2, stride=2, bias=False)
+        self.stem10 = nn.Conv2d(4, STEM_WIDTH, 4, stride=4)
+        self.stem20 = nn.Conv2d(6, STEM_WIDTH, 2, stride=2, bias=False)
+        self.stem60 = nn.Conv2d(3, STEM_WIDTH, 2, stride=2, bias=False)
+        self.squeeze4 = nn.Conv2d(STEM_WIDTH, fine, 1)
         self.encode4 = _conv3(fine)
         self.down8 = nn.Conv2d(fine, middle, 2, stride=2)
         self.encode8 = _conv3(middle)
@@ -57,7 +63,9 @@ class SceneNetwork(nn.Module):
         self.up4 = nn.ConvTranspose2d(middle, fine, 2, stride=2)
         self.decode4a = _conv3(fine)
         self.decode4b = _conv3(fine)
-        self.head = nn.Conv2d(fine, CLASSES * STEM_PX * STEM_PX, 1)
+        self.join4 = nn.Conv2d(fine, STEM_WIDTH, 1)
+        self.detail4 = nn.Conv2d(STEM_WIDTH, STEM_WIDTH, 1, bias=False)
+        self.head = nn.Conv2d(STEM_WIDTH, CLASSES * STEM_PX * STEM_PX, 1)
         self.shuffle = nn.PixelShuffle(STEM_PX)
         self.code_scale = 1.0 / CODES_PER_UNIT
 
@@ -65,8 +73,8 @@ class SceneNetwork(nn.Module):
         if self.code_scale != 1.0:
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
         b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
-        quarter = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
-        quarter = torch.relu(self.encode4(quarter))
+        stem = torch.relu(self.stem10(b10) + self.stem20(b20) + self.stem60(b60))
+        quarter = torch.relu(self.encode4(torch.relu(self.squeeze4(stem))))
         eighth = torch.relu(self.encode8(torch.relu(self.down8(quarter))))
         sixteenth = torch.relu(self.down16(eighth))
         sixteenth = torch.relu(self.bottom16a(sixteenth))
@@ -76,7 +84,8 @@ class SceneNetwork(nn.Module):
         quarter = torch.relu(self.up4(eighth) + quarter)
         quarter = torch.relu(self.decode4a(quarter))
         quarter = torch.relu(self.decode4b(quarter))
-        logits: Tensor = self.shuffle(self.head(quarter))
+        sharp = torch.relu(self.join4(quarter) + self.detail4(stem))
+        logits: Tensor = self.shuffle(self.head(sharp))
         return logits
 
     def fold_code_scale(self) -> None:

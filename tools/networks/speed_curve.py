@@ -1,6 +1,6 @@
 """Speed against accuracy of the scene network: widths, each trained alike, timed as it flies.
 
-    python -m tools.simulate patches --seed 100 --count 400 --out build/sim
+    python -m tools.simulate patches --seed 100 --count 1600 --out build/sim
     python -m tools.simulate patches --seed 101 --count 60 --out build/sim_held_out
     python -m tools.networks.speed_curve --out build/curve
 
@@ -28,6 +28,7 @@ from tools.evaluate import scene_scores
 from tools.networks import scores
 from tools.networks.runtime import Runner
 from tools.networks.scene_evaluation import pretrain, score_patches, simulated_folder
+from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import PRETRAINING
 from tools.quantize import calibration_feeds, quantize_task
 
@@ -58,13 +59,13 @@ def measure(widths: tuple[int, int, int], asked: argparse.Namespace) -> dict[str
     """Train, quantize, time and score one size."""
     folder = asked.out / "x".join(map(str, widths))
     recipe = dataclasses.replace(PRETRAINING, widths=widths, steps=asked.steps)
-    network = pretrain(asked.simulated, recipe, folder)
+    pretrain(asked.simulated, recipe, folder)
     trained = simulated_folder(folder)
     feeds = calibration_feeds(material.all_patches(asked.shared, "train"), with_geometry=False)
     runner = Runner(quantize_task(Task.SCENE, trained, trained, feeds)[0])
     row: dict[str, Any] = {
         "widths": list(widths),
-        "weights": sum(p.numel() for p in network.parameters()),
+        "weights": sum(p.numel() for p in SceneNetwork(widths).parameters()),
         "cpu_s_of_tile": round(cpu_s_of_tile(runner), 2),
     }
     for name, patches in (

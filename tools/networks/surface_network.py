@@ -124,6 +124,8 @@ class SurfaceNetwork(nn.Module):
         self.cell4 = nn.Conv2d(around, cell, 1)
         self.cell5 = nn.Conv2d(cell, cell, 1)
         self.head = nn.Conv2d(cell, QUANTITIES * BANDS, 1)
+        self.shortcut = nn.Conv2d(2 * CODES, QUANTITIES * BANDS, 1, bias=False)
+        nn.init.zeros_(self.shortcut.weight)
         self.code_scale = 1.0 / CODES_PER_UNIT
         lows, highs, priors = (torch.tensor(v, dtype=torch.float32) for v in (low, high, prior))
         self.register_buffer("low", lows.reshape(1, -1, 1, 1))
@@ -158,7 +160,7 @@ class SurfaceNetwork(nn.Module):
         around = torch.relu(self.cell3b(torch.relu(self.cell3a(own))))
         cells = torch.relu(self.cell4(around + own))
         cells = torch.relu(self.cell5(cells))
-        return self.low + self.span * torch.sigmoid(self.head(cells))
+        return self.low + self.span * torch.sigmoid(self.head(cells) + self.shortcut(level))
 
     def forward(self, b10: Tensor, b20: Tensor, b60: Tensor, geometry: Tensor) -> Tensor:
         return self.atmosphere(*self.features(b10, b20, b60), geometry)

@@ -24,9 +24,13 @@ from tools.simulate.geometry import Geometry
 WINDOW_PX = 192
 AEROSOL_SHARES = {"continental": 0.45, "maritime": 0.15, "urban": 0.15, "desert": 0.15, "smoke": 0.10}
 LOW_SUN_SHARE = 0.2
-SNOW_SHARE = 0.08
-SNOW_LEVEL, SNOW_BAND = 0.06, 0.01
-"""How far snow is off its library: all bands together, and each by itself."""
+USUAL_WATER_CM, COLD_WATER_CM = 1.5, 0.4
+"""Air over snow is cold and holds little: 0.5 cm at most where it is saturated at -10 degrees and its
+water falls off with a scale height of 2 km."""
+SNOW_SHARE = 0.12
+SNOW_LEVEL, SNOW_LEVEL_DEVIATION, SNOW_BAND_DEVIATION = -0.12, 0.2, 0.01
+"""How far snow is off its library, as logarithms: all bands together, for a low sun leaves ridges and
+tracks in shade that no pixel resolves, and each band by itself."""
 SNOW_RED, SNOW_B11 = 0.4, 0.3
 
 PEER_TRANSMITTANCE = {Band.B05: 0.95, Band.B11: 0.985, Band.B12: 0.945}
@@ -90,19 +94,25 @@ def terms_of(state: lookup.AirState, sun: Geometry) -> smac.Terms:
 
 
 def draw_sun(rng: np.random.Generator, low_sun_share: float = LOW_SUN_SHARE) -> Geometry:
-    """A random geometry; low suns are drawn more often than they are met, for they are hard."""
-    zenith = rng.uniform(60, 79) if rng.random() < low_sun_share else rng.uniform(15, 65)
+    """A random geometry; low suns are drawn more often than they are met, for they are hard, and the lowest
+    most often, for there a degree changes most."""
+    zenith = 79 - 19 * rng.random() ** 2 if rng.random() < low_sun_share else rng.uniform(15, 65)
     return Geometry(float(zenith), float(rng.uniform(0, 360)), float(rng.uniform(0, 12)), 100.0)
 
 
-def draw_sky(rng: np.random.Generator, low_sun_share: float = LOW_SUN_SHARE) -> Sky:
-    """A random atmosphere and geometry; the aerosol is one of five types, and not quite it."""
+def draw_sky(
+    rng: np.random.Generator, low_sun_share: float = LOW_SUN_SHARE, water_cm: float = USUAL_WATER_CM
+) -> Sky:
+    """A random atmosphere and geometry; the aerosol is one of five types, and not quite it.
+
+    ``water_cm`` is the median of the water vapour above the sea.
+    """
     sun = draw_sun(rng, low_sun_share)
     elevation_m = float(rng.choice([rng.uniform(0, 500), rng.uniform(0, 3000)], p=[0.6, 0.4]))
     kind = str(rng.choice(list(AEROSOL_SHARES), p=list(AEROSOL_SHARES.values())))
     drift = np.array([1.0, 1.0]) if rng.random() < 0.3 else np.exp(rng.normal(0, 0.12, 2))
     aot = np.clip(np.exp(rng.normal(np.log(0.12), 0.75)) * drift, 0.01, 0.8)
-    water = np.clip(np.exp(rng.normal(np.log(1.5) - elevation_m / 2200, 0.75)) * drift[::-1], 0.1, 5.0)
+    water = np.clip(np.exp(rng.normal(np.log(water_cm) - elevation_m / 2200, 0.75)) * drift[::-1], 0.05, 5.0)
     ozone = float(rng.uniform(0.25, 0.45))
     ends = [
         terms_of(lookup.AirState(kind, float(a), float(w), ozone, elevation_m / 1000), sun)
@@ -174,7 +184,8 @@ def _snow_spectrum(rng: np.random.Generator) -> dict[Band, float]:
     other = np.array(SPECTRA[str(rng.choice(list(SPECTRA)))])
     share = rng.beta(0.5, 4.0)
     mixed = (1 - share) * snow + share * other
-    return _with_b10(mixed * np.exp(rng.normal(0, SNOW_LEVEL) + rng.normal(0, SNOW_BAND, 12)))
+    level = rng.normal(SNOW_LEVEL, SNOW_LEVEL_DEVIATION)
+    return _with_b10(mixed * np.exp(level + rng.normal(0, SNOW_BAND_DEVIATION, 12)))
 
 
 def _with_b10(values: NDArray[np.float64]) -> dict[Band, float]:

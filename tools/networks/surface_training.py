@@ -65,7 +65,7 @@ class SurfaceRecipe:
     seed: int = 0
 
 
-SECOND = SurfaceRecipe(steps=4000, peak_rate=2.5e-3, snow_low_sun_share=0.75, water_weight=5.0)
+SECOND = SurfaceRecipe(steps=5000, peak_rate=2.5e-3, snow_low_sun_share=0.75, water_weight=8.0)
 """What the network goes on with where `SurfaceRecipe()` has ended."""
 
 
@@ -104,8 +104,12 @@ def draw_pair(
     """A patch under a new sky, its codes those of ``profile``; now and then with a border of no data."""
     grids = simulation.crop_to_window(rng, patch.grids, WINDOW_PX)
     surface = simulation.vary_surface(rng, simulation.surface_of(rng, grids))
-    share = snow_low_sun_share if simulation.is_snowy(surface) else simulation.LOW_SUN_SHARE
-    sky = simulation.draw_sky(rng, share)
+    is_snowy = simulation.is_snowy(surface)
+    sky = simulation.draw_sky(
+        rng,
+        snow_low_sun_share if is_snowy else simulation.LOW_SUN_SHARE,
+        simulation.COLD_WATER_CM if is_snowy else simulation.USUAL_WATER_CM,
+    )
     top = simulation.look_through(rng, surface, sky)
     codes = {grid: encode(plane) for grid, plane in top.items()}
     for grid, bands in BANDS_OF_GRID.items():
