@@ -31,7 +31,7 @@ OPSET = 13
 """Newest ONNX opset that every runtime we may meet reads without falling back."""
 
 FLOAT_PART = (
-    r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[234])\b.*",
+    r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[2-9])\b.*",
     r".*/(cell\w*|geometry|head|shortcut|Sigmoid)\b.*",
 )
 """Operators of the surface network that stay float32: everything on cells, so that path
