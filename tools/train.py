@@ -27,7 +27,8 @@ from tools import material
 from tools.networks import checkpoint, dtacsnet_peer
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
-from tools.networks.scene_evaluation import choose, cross_validate, decide, pretrain, train_one
+from tools.networks.scene_evaluation import cross_validate
+from tools.networks.scene_making import choose, decide, pretrain, train_one
 from tools.networks.scene_samples import PRETRAINING, TUNING
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals

@@ -15,12 +15,15 @@ from payload.core.radiometry import code_table  # noqa: E402
 from payload.types import COUNTS_OFFSET, COUNTS_PER_REFLECTANCE, Band, Grid  # noqa: E402
 from tools import material  # noqa: E402
 from tools.networks import (  # noqa: E402
+    checkpoint,
     clear_grounds,
     folds,
     resuming,
+    scene_making,
     scene_samples,
     scores,
     surface_network,
+    surface_simulation,
     synthetic_clouds,
     threshold_rule,
 )
@@ -243,6 +246,43 @@ def test_ground_that_turns_away_from_the_sun_is_lit_by_the_blue_sky(
     ratio = dark.mean(axis=(1, 2)) / lit.mean(axis=(1, 2))
     assert (ratio < 1).all()
     assert ratio[0] > ratio[1] > ratio[2] > ratio[3], "B02, B03, B04, B08"
+
+
+def test_of_the_candidates_that_one_is_kept_which_calls_the_least_snow_cloud(tmp_path: Path) -> None:
+    recipe = SceneRecipe(widths=(4, 4, 4))
+    snow, bare = _patch("a", "p", 0.5), _patch("b", "q", 0.5)
+    snow.grids[Grid.R20M][4] = 0.05
+    for seed, said in ((5, 1), (6, 0), (7, 2)):  # thick cloud everywhere, clear, thin cloud
+        network = build_scene_network(recipe.widths, seed)
+        with torch.no_grad():
+            network.head.bias.reshape(4, -1)[said] += 1000.0
+        folder = scene_making.candidate_folder(tmp_path, seed)
+        checkpoint.save(network, {"of": seed}, folder, scene_making.UNDECIDED)
+    told = scene_making.choose(tmp_path, recipe, (5, 6, 7), [snow])
+    assert told == {"seed": 6, "clear_snow_called_cloud": {"5": 1.0, "6": 0.0, "7": 1.0}}
+    assert checkpoint.load_record(tmp_path, scene_making.UNDECIDED) == {"of": 6}
+    thick = scene_making.undecided(scene_making.candidate_folder(tmp_path, 5), recipe)
+    assert scene_making.snow_called_cloud(thick, [bare]) == 0, "bright, but no snow"
+
+
+def test_snow_of_a_surface_is_smooth_in_the_visible_and_lies_under_dry_air() -> None:
+    rng = np.random.default_rng(3)
+    dips = []
+    for _ in range(200):
+        spectrum = surface_simulation._snow_spectrum(rng)
+        dips.append(spectrum[Band.B03] / np.sqrt(spectrum[Band.B02] * spectrum[Band.B04]))
+    # Ozone on six air masses takes a tenth of B03 more than of its neighbours.
+    assert np.std(np.log(dips)) < 0.03
+    wet, dry = (
+        np.median(
+            [
+                surface_simulation.mean_terms(surface_simulation.draw_sky(rng, 0.5, water))[12 + 11]
+                for _ in range(60)
+            ]
+        )
+        for water in (surface_simulation.USUAL_WATER_CM, surface_simulation.COLD_WATER_CM)
+    )
+    assert dry > wet + 0.1, "transmittance of B09"
 
 
 def test_training_that_was_cut_off_ends_with_the_same_weights(

@@ -27,7 +27,8 @@ from tools import material
 from tools.evaluate import scene_scores
 from tools.networks import scores
 from tools.networks.runtime import Runner
-from tools.networks.scene_evaluation import pretrain, score_patches, simulated_folder
+from tools.networks.scene_evaluation import score_patches
+from tools.networks.scene_making import pretrain, simulated_folder
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import PRETRAINING
 from tools.quantize import calibration_feeds, quantize_task

@@ -1,0 +1,126 @@
+"""Makes the scene network: simulated scenes, then every fold and all places, a choice, and the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from payload.types import Grid, Task
+from tools.material import Patch, clear_patches, labelled_patches, simulated_patches
+from tools.networks import checkpoint, decision
+from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
+from tools.networks.scene_network import SceneNetwork
+from tools.networks.scene_samples import Grounds, SceneRecipe
+from tools.networks.scene_training import classify, train_scene
+
+SNOW_NDSI, SNOW_B04 = 0.4, 0.25
+"""Snow by its index (Hall et al. 1995), and bright enough to be taken for cloud."""
+
+UNDECIDED = "scene_undecided"
+PROGRESS = "scene_progress.npz"
+
+
+def simulated_folder(folder: Path) -> Path:
+    return folder / "simulated"
+
+
+def pretrain(simulated: Path, recipe: SceneRecipe, folder: Path) -> None:
+    """The network that saw simulated scenes alone, kept in ``folder``/simulated."""
+    own = simulated_folder(folder)
+    record = {"widths": list(recipe.widths), "recipe": asdict(recipe)}
+    if not checkpoint.holds(record, own, Task.SCENE.value):
+        grounds = Grounds([], [], simulated_patches(simulated))
+        network = train_scene(grounds, recipe, "simulated", own / PROGRESS, None)
+        checkpoint.save(network, record, own, Task.SCENE.value)
+
+
+def candidate_folder(folder: Path, seed: int) -> Path:
+    """Where a network of all places is kept, one of several that differ by their seed."""
+    return folder / "all_places" / str(seed)
+
+
+def train_one(shared: Path, simulated: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
+    """Tune the pretrained network for one fold, or with None a candidate for all places.
+
+    What is there already, of the same recipe, is not trained again. Clear patches of a place
+    that is held out are held out too.
+    """
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    labelled, clear = labelled_patches(shared), clear_patches(shared, "train")
+    note, target = f"all places, seed {recipe.seed}", candidate_folder(folder, recipe.seed)
+    if fold is not None:
+        folds = fold_of_place(labelled)
+        labelled, clear = outside(labelled, folds, fold), outside(clear, folds, fold)
+        note, target = f"fold {fold}", fold_folder(folder, fold)
+    record = {"widths": list(recipe.widths), "recipe": asdict(recipe)}
+    if checkpoint.holds(record, target, UNDECIDED):
+        return
+    grounds = Grounds(labelled, clear, simulated_patches(simulated))
+    start = SceneNetwork(recipe.widths)
+    checkpoint.load_weights(start, simulated_folder(folder), Task.SCENE.value)
+    network = train_scene(grounds, recipe, note, target / PROGRESS, start)
+    checkpoint.save(network, record, target, UNDECIDED)
+
+
+def snow_called_cloud(network: SceneNetwork, scenes: Sequence[Patch]) -> float:
+    """Of the clear snow of simulated scenes, the share that ``network`` calls cloud."""
+    called = clear = 0
+    for scene in scenes:
+        green, red = scene.grids[Grid.R10M][1:3]
+        infrared = np.kron(scene.grids[Grid.R20M][4], np.ones((2, 2), np.float32))
+        is_snow = (green - infrared > SNOW_NDSI * (green + infrared)) & (red > SNOW_B04)
+        assert scene.label is not None
+        is_clear_snow = is_snow & (scene.label == 0)
+        clear += int(is_clear_snow.sum())
+        called += int(np.isin(classify(network, scene)[is_clear_snow], (1, 2)).sum())
+    return called / max(clear, 1)
+
+
+def choose(
+    folder: Path, recipe: SceneRecipe, seeds: Sequence[int], scenes: Sequence[Patch]
+) -> dict[str, Any]:
+    """Keep that candidate for all places which calls the least snow of ``scenes``, which none saw, cloud."""
+    shares = {}
+    for seed in seeds:
+        shares[seed] = round(snow_called_cloud(undecided(candidate_folder(folder, seed), recipe), scenes), 4)
+    best = min(shares, key=lambda seed: (shares[seed], seed))
+    own = candidate_folder(folder, best)
+    record = checkpoint.load_record(own, UNDECIDED)
+    checkpoint.save(undecided(own, recipe), record, folder, UNDECIDED)
+    return {"seed": best, "clear_snow_called_cloud": {str(seed): share for seed, share in shares.items()}}
+
+
+def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
+    """Move the lines between the classes of every trained network (`decision`), and say by how much.
+
+    The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
+    """
+    labelled = labelled_patches(shared)
+    folds = fold_of_place(labelled)
+    judged: dict[int, list[decision.Judged]] = {}
+    for fold in range(FOLDS):
+        network = undecided(fold_folder(folder, fold), recipe)
+        judged[fold] = [decision.judge(network, patch) for patch in inside(labelled, folds, fold)]
+    shifts = {}
+    for fold in (None, *range(FOLDS)):
+        others = [part for number, parts in judged.items() if number != fold for part in parts]
+        shift = decision.best_shift(others)
+        target = folder if fold is None else fold_folder(folder, fold)
+        network = undecided(target, recipe)
+        decision.apply_shift(network, shift)
+        checkpoint.save(network, checkpoint.load_record(target, UNDECIDED), target, Task.SCENE.value)
+        shifts["all places" if fold is None else f"fold {fold}"] = decision.named(shift)
+    return shifts
+
+
+def undecided(folder: Path, recipe: SceneRecipe) -> SceneNetwork:
+    """The network of a folder as trained."""
+    network = SceneNetwork(recipe.widths)
+    checkpoint.load_weights(network, folder, UNDECIDED)
+    return network.eval()
