@@ -5,11 +5,12 @@
                        1x1 -> 1x1                                 per square of 40 m, INT8
           mean and maximum over 6 x 6 squares     means of the codes, and their logarithms
                     \\_______________________________/              per cell of 24 px, float32
-       1x1 + 1x1(geometry) -> 1x1 -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1 -> 1x1
+       1x1 + 1x1(geometry) -> 1x1 -> 1x1 -> 3x3 -> 3x3 -> 1x1 -> 1x1 -> 1x1 + 1x1(levels)
         path reflectance, transmittance, spherical albedo, sigma of 12 bands
 
 The means of the codes stay exact however the rest is quantized: what the air adds to a cell
 is in them; what its darkest and greenest pixels say is in the 8-bit features.
+What a gas leaves of a band is a difference of two logarithms: a shortcut takes them straight to the outputs.
 A cell sees two cells around it (48 px); the bilinear interpolation between cell centres
 adds one more (24 px): 72 px in all. Outputs cannot leave their physical ranges.
 """
