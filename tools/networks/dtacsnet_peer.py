@@ -33,7 +33,7 @@ SHOWN_EVERY_STEPS = 50
 SMOOTHING = 0.03
 
 FIRST = replace(PRETRAINING, steps=250, peak_rate=1e-3)
-"""Simulated scenes alone. A step costs what thirteen of ours do: it gets our time, not our steps."""
+"""Simulated scenes alone. A step costs what nine of ours do: it gets our time, not our steps."""
 
 SECOND = replace(TUNING, steps=300, peak_rate=1e-3)
 """The mixture of our tuning."""
