@@ -16,6 +16,7 @@ import dataclasses
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
 from tools.networks.scene_evaluation import cross_validate
 from tools.networks.scene_making import choose, decide, pretrain, train_one
-from tools.networks.scene_samples import PRETRAINING, TUNING
+from tools.networks.scene_samples import PRETRAINING, TUNING, SceneRecipe
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
 from tools.networks.surface_training import SECOND, SurfaceRecipe, build_surface_network, train_surface
@@ -41,23 +42,27 @@ QUICK_PAIRS = 8
 VALIDATION_PAIRS = 120
 
 
+def _seeded(recipe: SceneRecipe, seed: int, *, quick: bool) -> SceneRecipe:
+    return dataclasses.replace(recipe, seed=seed, steps=QUICK_SCENE_STEPS if quick else recipe.steps)
+
+
+def _in_processes(jobs: int, work: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
+    """Every call of ``work``, ``jobs`` at a time, each in a process that began fresh."""
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in [pool.submit(work, *call) for call in calls]:
+            future.result()
+
+
 def make_scene(
     shared: Path, simulated: Path, held_out: Path, out: Path, seed: int, jobs: int, *, quick: bool
 ) -> None:
     """Write scene.npz, scene.json, the pretrained network, those of the folds and those of all places."""
-    first, recipe = (
-        dataclasses.replace(recipe, seed=seed, **({"steps": QUICK_SCENE_STEPS} if quick else {}))
-        for recipe in (PRETRAINING, TUNING)
-    )
+    first, recipe = (_seeded(recipe, seed, quick=quick) for recipe in (PRETRAINING, TUNING))
     seeds = range(seed, seed + CANDIDATES)
     pretrain(simulated, first, out)
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
-        wanted = [(fold, recipe) for fold in range(FOLDS)]
-        wanted += [(None, dataclasses.replace(recipe, seed=other)) for other in seeds]
-        started = [pool.submit(train_one, shared, simulated, *what, out) for what in wanted]
-        for future in started:
-            future.result()
+    wanted: list[tuple[int | None, SceneRecipe]] = [(fold, recipe) for fold in range(FOLDS)]
+    wanted += [(None, dataclasses.replace(recipe, seed=other)) for other in seeds]
+    _in_processes(jobs, train_one, [(shared, simulated, *what, out) for what in wanted])
     chosen = choose(out, recipe, seeds, material.simulated_patches(held_out))
     shifts = decide(shared, recipe, out)
     crossed = cross_validate(shared, recipe, out) | {"shifts": shifts}
@@ -109,19 +114,11 @@ def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool)
 
 def make_peer(shared: Path, simulated: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
     """Write DTACSNet's scene network, of all places and of each fold, below ``out``."""
-    first, second = (
-        dataclasses.replace(recipe, seed=seed + number, **({"steps": QUICK_SCENE_STEPS} if quick else {}))
-        for number, recipe in enumerate((dtacsnet_peer.FIRST, dtacsnet_peer.SECOND))
-    )
+    first = _seeded(dtacsnet_peer.FIRST, seed, quick=quick)
+    second = _seeded(dtacsnet_peer.SECOND, seed + 1, quick=quick)
     dtacsnet_peer.pretrain_peer(simulated, first, out)
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh) as pool:
-        folds = (*range(FOLDS), None)
-        started = [
-            pool.submit(dtacsnet_peer.tune_peer, shared, simulated, fold, second, out) for fold in folds
-        ]
-        for future in started:
-            future.result()
+    folds = (*range(FOLDS), None)
+    _in_processes(jobs, dtacsnet_peer.tune_peer, [(shared, simulated, fold, second, out) for fold in folds])
 
 
 def make_rivals(shared: Path, out: Path, seed: int) -> None:

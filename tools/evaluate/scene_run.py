@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from scipy.stats import rankdata
 
 from payload.core.surface import CELL_PX
 from payload.types import F32, U8, Band
+from tools import progress
 from tools.evaluate import flown
 from tools.evaluate import scene_scores as scoring
 from tools.evaluate.folders import Entry, read_label, read_stack
@@ -73,11 +73,9 @@ def classify_all(entries: Sequence[Entry], judge: Judge) -> Iterator[Seen]:
         rows, cols = planes[Band.B02].shape
         label = read_label(entry.truth, (rows, cols))
         classes = flown.classify(flown.counts_of(planes), judge(entry))[:rows, :cols]
-        if sys.stderr.isatty():
-            print(f"\r{number + 1}/{len(entries)} {entry.stem:60.60}", end="", file=sys.stderr, flush=True)
+        progress.show(f"{number + 1}/{len(entries)} {entry.stem:60.60}")
         yield Seen(entry, planes, label, classes)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    progress.end()
 
 
 def losses() -> dict[str, tuple[Band, ...]]:

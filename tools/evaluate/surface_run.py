@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from payload.core.surface import CELL_PX
 from payload.types import F32, SURFACE_BANDS_OF_GRID, U8, Band, Grid
+from tools import progress
 from tools.evaluate import flown
 from tools.evaluate import surface_metrics as metrics
 from tools.evaluate.folders import L2A_BANDS, Entry, FolderError, read_stack
@@ -101,10 +101,8 @@ def score_pairs(
     scored = []
     for number, entry in enumerate(entries):
         scored.append(score_pair(entry, surface, scene, rivals))
-        if sys.stderr.isatty():
-            print(f"\r{number + 1}/{len(entries)} {entry.stem:60.60}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+        progress.show(f"{number + 1}/{len(entries)} {entry.stem:60.60}")
+    progress.end()
     return scored
 
 

@@ -165,11 +165,9 @@ def _surface_lines(training: Mapping[str, Any]) -> list[str]:
     lines += [scores.band_table(rows, simulated["bands"]), ""]
     real = training.get("sen2cor_int8")
     if real is not None:
-        lines += ["The shipped INT8 file beside Sen2Cor L2A on real pairs, geometry unknown to the network."]
         lines += [
-            "Sen2Cor is a peer, not the truth. Never trained on and no checkpoint chosen by it, but 38D and"
-        ]
-        lines += [
+            "The shipped INT8 file beside Sen2Cor L2A on real pairs, geometry unknown to the network.",
+            "Sen2Cor is a peer, not the truth. Never trained on and no checkpoint chosen by it, but 38D and",
             "609U were looked at while the design and the simulated snow (four settings) were settled:",
             "",
         ]

@@ -96,9 +96,7 @@ def covered_ground(rng: np.random.Generator, grids: Grids, fields: F32, kinds: t
         mix, share, slope = (
             average_zero_too(values, int(grid)) if grid > 1 else values for values in (blend, cover, light)
         )
-        mean = surface[grid].mean(axis=(1, 2), keepdims=True) + 0.01
-        texture = np.clip((surface[grid] + 0.01) / mean, 0.3, 2.0) ** power
-        other = (first + mix * (second - first)) * texture
+        other = (first + mix * (second - first)) * simulation.shape_of(surface[grid], power)
         mixed = (surface[grid] + share * (other - surface[grid])) * (1 + beam * (slope - 1))
         covered[grid] = np.clip(mixed, simulation.MIN_SURFACE, simulation.MAX_SURFACE).astype(np.float32)
     seen = simulation.look_through(rng, covered, sky)

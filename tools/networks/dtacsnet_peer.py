@@ -20,17 +20,17 @@ from torch.nn import functional
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.types import BANDS_OF_GRID, F32, U8, Band, Grid
 from tools.bench.dtacsnet import build_networks
-from tools.material import FILE_BANDS, IGNORED_LABEL, clear_patches, labelled_patches, simulated_patches
+from tools.material import FILE_BANDS, clear_patches, labelled_patches, simulated_patches
 from tools.networks import checkpoint, resuming
 from tools.networks.folds import fold_folder, fold_of_place, outside
 from tools.networks.scene_samples import PRETRAINING, TUNING, Grounds, SampleStream, SceneRecipe
+from tools.networks.scene_training import class_loss
 
 NAME = "dtacsnet"
 ALL_PLACES = "all_places"
 BLOCK_PX = 32
 PLACES = [FILE_BANDS.index(band) for bands in BANDS_OF_GRID.values() for band in bands]
 SHOWN_EVERY_STEPS = 50
-SMOOTHING = 0.03
 
 FIRST = replace(PRETRAINING, steps=250, peak_rate=1e-3)
 """Simulated scenes alone. A step costs what nine of ours do: it gets our time, not our steps."""
@@ -68,9 +68,7 @@ def train_peer(grounds: Grounds, recipe: SceneRecipe, note: str, start: nn.Modul
         stack = stack_of(inputs).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(stack)
-        loss = functional.cross_entropy(
-            logits.float(), label, weights, ignore_index=IGNORED_LABEL, label_smoothing=SMOOTHING
-        )
+        loss = class_loss(logits, label, weights)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

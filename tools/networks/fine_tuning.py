@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from payload.types import Grid
-from tools.material import IGNORED_LABEL, Patch
+from tools.material import Patch
 from tools.networks.frozen import STEPS, Constant, quantized_layers, rounded
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import augment, crop
+from tools.networks.scene_training import class_loss
 
 LAST_LAYERS = ("decode4a", "decode4b", "head")
 
@@ -107,9 +107,7 @@ def _learn(network: SceneNetwork, patches: Sequence[Patch], recipe: FineTuning) 
             samples.append(augment(rng, *crop(rng, patch)))
         inputs = [torch.from_numpy(np.stack([codes[grid] for codes, _ in samples])).float() for grid in Grid]
         label = torch.from_numpy(np.stack([label for _, label in samples]).astype(np.int64))
-        loss = functional.cross_entropy(
-            network(*inputs), label, class_weights, ignore_index=IGNORED_LABEL, label_smoothing=0.03
-        )
+        loss = class_loss(network(*inputs), label, class_weights)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

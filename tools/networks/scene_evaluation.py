@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from payload.types import U8, Grid, Task
+from payload.types import U8, Grid
 from tools.material import Patch, labelled_patches, window_codes
-from tools.networks import checkpoint, scores, threshold_rule
+from tools.networks import scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
-from tools.networks.scene_making import simulated_folder, undecided
-from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
+from tools.networks.scene_making import kept, simulated_folder, undecided
+from tools.networks.scene_network import RECEPTIVE_PX
 from tools.networks.scene_samples import SceneRecipe
 from tools.networks.scene_training import PHASE_PX, classify
 
@@ -30,13 +30,14 @@ def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str,
     folds = fold_of_place(labelled)
     methods = ("float32", "undecided", "simulation_alone", "rule")
     totals = {name: np.zeros((scores.CLASSES, scores.CLASSES), np.int64) for name in methods}
-    untuned = SceneNetwork(recipe.widths)
-    checkpoint.load_weights(untuned, simulated_folder(folder), Task.SCENE.value)
+    untuned = kept(simulated_folder(folder), recipe)
     for fold in range(FOLDS):
         own = fold_folder(folder, fold)
-        decided = SceneNetwork(recipe.widths)
-        checkpoint.load_weights(decided, own, Task.SCENE.value)
-        networks = {"simulation_alone": untuned, "undecided": undecided(own, recipe), "float32": decided}
+        networks = {
+            "simulation_alone": untuned,
+            "undecided": undecided(own, recipe),
+            "float32": kept(own, recipe),
+        }
         thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
         for patch in inside(labelled, folds, fold):
             assert patch.label is not None

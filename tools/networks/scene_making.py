@@ -62,8 +62,7 @@ def train_one(shared: Path, simulated: Path, fold: int | None, recipe: SceneReci
     if checkpoint.holds(record, target, UNDECIDED):
         return
     grounds = Grounds(labelled, clear, simulated_patches(simulated))
-    start = SceneNetwork(recipe.widths)
-    checkpoint.load_weights(start, simulated_folder(folder), Task.SCENE.value)
+    start = kept(simulated_folder(folder), recipe)
     network = train_scene(grounds, recipe, note, target / PROGRESS, start)
     checkpoint.save(network, record, target, UNDECIDED)
 
@@ -121,6 +120,11 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
 
 def undecided(folder: Path, recipe: SceneRecipe) -> SceneNetwork:
     """The network of a folder as trained."""
+    return kept(folder, recipe, UNDECIDED)
+
+
+def kept(folder: Path, recipe: SceneRecipe, name: str = Task.SCENE.value) -> SceneNetwork:
+    """The network that a folder keeps by that name."""
     network = SceneNetwork(recipe.widths)
-    checkpoint.load_weights(network, folder, UNDECIDED)
+    checkpoint.load_weights(network, folder, name)
     return network.eval()

@@ -23,13 +23,18 @@ SMOOTHING = 0.03
 SHOWN_EVERY_STEPS = 200
 
 
+def class_loss(logits: Tensor, label: Tensor, weights: Tensor) -> Tensor:
+    """Cross entropy of (N, 4, R, C) with (N, R, C), weighted by class; what nobody is sure of is left out."""
+    return functional.cross_entropy(
+        logits.float(), label, weights, ignore_index=IGNORED_LABEL, label_smoothing=SMOOTHING
+    )
+
+
 def _loss(network: SceneNetwork, inputs: list[Tensor], label: Tensor, weights: Tensor) -> Tensor:
     inputs = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(*inputs)
-    return functional.cross_entropy(
-        logits.float(), label, weights, ignore_index=IGNORED_LABEL, label_smoothing=SMOOTHING
-    )
+    return class_loss(logits, label, weights)
 
 
 def train_scene(

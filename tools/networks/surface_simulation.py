@@ -194,14 +194,19 @@ def _with_b10(values: NDArray[np.float64]) -> dict[Band, float]:
     return spectrum
 
 
+def shape_of(planes: F32, power: float) -> F32:
+    """``planes`` (band, row, col) over their means, to a power: texture that another ground can wear."""
+    mean = planes.mean(axis=(1, 2), keepdims=True) + 0.01
+    return np.asarray(np.clip((planes + 0.01) / mean, 0.3, 2.0) ** power)
+
+
 def _texture(surface: Grids, grid: Grid, *, grey: bool) -> F32:
     """What ``surface`` has of shape on one grid, about 1; ``grey``: the same in all bands (that of B04)."""
     plane = surface[grid]
     if grey:
         plane = surface[Grid.R10M][2:3]
         plane = plane if grid is Grid.R10M else average_blocks(plane, int(grid))
-    mean = plane.mean(axis=(1, 2), keepdims=True) + 0.01
-    return np.asarray(np.clip((plane + 0.01) / mean, 0.3, 2.0) ** 0.5)
+    return shape_of(plane, 0.5)
 
 
 def vary_surface(rng: np.random.Generator, surface: Grids) -> Grids:

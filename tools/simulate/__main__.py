@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from payload.drivers.picture import write_png
+from tools import progress
 from tools.simulate.lookup import FOLDER
 from tools.simulate.patch_files import write_patches
 from tools.simulate.patches import SIZE_PX
@@ -102,12 +103,6 @@ def _add_scene(parser: argparse.ArgumentParser, seed: int, shape: tuple[int, int
     )
 
 
-def _show(line: str, end: str = "") -> None:
-    """Progress: over the last line of a terminal, and nowhere else."""
-    if sys.stderr.isatty():
-        print(f"\r{line}", end=end, file=sys.stderr, flush=True)
-
-
 def make_strip(wanted: argparse.Namespace) -> int:
     """Write a strip or a SAFE product. Returns the exit code."""
     scene = make_scene(wanted.seed, (wanted.rows, wanted.columns), dead_columns=tuple(wanted.dead_columns))
@@ -116,7 +111,7 @@ def make_strip(wanted: argparse.Namespace) -> int:
     begun = time.monotonic()
 
     def say(rows: int) -> None:
-        _show(f"{rows}/{wanted.rows} rows, {time.monotonic() - begun:.0f} s")
+        progress.show(f"{rows}/{wanted.rows} rows, {time.monotonic() - begun:.0f} s")
 
     try:
         if wanted.command == "strip":
@@ -127,7 +122,7 @@ def make_strip(wanted: argparse.Namespace) -> int:
             blocks = told_blocks(scene, say, truth=truth, picture=picture)
             write_safe_blocks(scene.info, blocks, wanted.out, wanted.baseline)
     finally:
-        _show("", end="\n")
+        progress.end()
         if truth is not None:
             truth.close()
     if picture is not None:
@@ -151,8 +146,8 @@ def make_patches(wanted: argparse.Namespace) -> int:
     )
     for number, name in enumerate(made, 1):
         rate = number / (time.monotonic() - begun)
-        _show(f"{number}/{wanted.count} patches, {rate:.1f} a second: {name:<60}")
-    _show("", end="\n")
+        progress.show(f"{number}/{wanted.count} patches, {rate:.1f} a second: {name:<60}")
+    progress.end()
     print(f"{wanted.out}: {wanted.count} patches, simulated, seed {wanted.seed}")
     return 0
 
