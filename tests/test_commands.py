@@ -162,7 +162,7 @@ def test_a_configuration_that_cannot_be_used_names_file_line_and_key(tmp_path: P
 def test_a_model_that_does_not_match_the_configuration_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "board.yaml"
     models = REPOSITORY / "models"
-    text = CONFIG.read_text().replace("../models/scene_s2_v4", str(models / "surface_s2_v4"))
+    text = CONFIG.read_text().replace("../models/scene_s2_v4", str(models / "surface_s2_v5"))
     config.write_text(text.replace("../models", str(models)).replace("../build", str(tmp_path)))
     done = payload("run", STRIP, "--config", config, "--out", tmp_path / "out")
     refused(done, 2, "it has surface, needed is scene")

@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 from numpy.typing import NDArray
 
+from payload.core.probe import reflectance_errors_dn
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE
+from payload.drivers.network import GEOMETRY, GRID_OF_INPUT
 from payload.types import BANDS_OF_GRID, U8, Grid, Task
 from tools.networks.model_folder import FOLDER_OF_TASK, HALO_PX, PHASE_PX
 from tools.networks.runtime import Runner
+from tools.parity import OpenVinoReader
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MAX_FOLDER_BYTES = 6_000_000
 MAX_BYTES = 15_000_000
 """Of one model with every target's files, and of all models together."""
 CELL_PX = 24
+INT8_FILE = "openvino_int8.xml"
 
 # What the Myriad X compiler is known to accept (shared/facts/engines.md, section 1), and what
 # ONNX needs to write a nearest Resize and constants.
@@ -179,3 +184,15 @@ def test_geometry_changes_the_atmosphere_and_the_same_input_gives_the_same_bits(
     low_sun = runner(codes, np.float32([1, np.cos(np.radians(65)), 1, 0]))
     assert np.array_equal(unknown, again)
     assert not np.array_equal(unknown, low_sun)
+
+
+def test_int8_moves_surface_reflectance_by_five_dn_at_most() -> None:
+    """Block means that INT8 weights made 0.8 % too small once moved B09 by 55."""
+    folder = MODELS / FOLDER_OF_TASK[Task.SURFACE]
+    float32, int8 = (OpenVinoReader(ov.Core().read_model(folder / name)) for name in ("fp32.onnx", INT8_FILE))
+    codes = {name: _strip(4)[grid][None].astype(np.float32) for name, grid in GRID_OF_INPUT.items()}
+    feed = {**codes, GEOMETRY: np.zeros((1, 4, 1, 1), np.float32)}
+    expected, answered = (reader.answer(feed) for reader in (float32, int8))
+    shape = 4, -1, *expected.shape[1:]
+    errors_dn = reflectance_errors_dn(expected.reshape(shape), answered.reshape(shape))
+    assert errors_dn.max() <= 5, errors_dn
