@@ -2,7 +2,8 @@
 
 scene: trains a network on simulated scenes, tunes and cross-validates it by place, then trains the
 network that ships on all places with the same recipe and number of steps, three times, and keeps the one
-that calls the least simulated snow cloud. surface: trains on
+that calls the least simulated snow cloud; with --without-simulation also networks of the folds that never
+see a simulated scene, to compare. Simulated scenes that are missing are made. surface: trains on
 simulated pairs alone. rivals: trains on the same pairs what the surface network is measured
 against. peer: trains DTACSNet's scene network on what ours is trained on. All are seeded; the last
 step's average is kept. Weights and a record go to OUT; a run that was cut off is
@@ -29,8 +30,9 @@ from tools.networks import checkpoint, dtacsnet_peer
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
 from tools.networks.scene_evaluation import cross_validate
-from tools.networks.scene_making import choose, decide, pretrain, train_one
+from tools.networks.scene_making import choose, decide, pretrain, train_one, unsimulated_folder
 from tools.networks.scene_samples import PRETRAINING, TUNING, SceneRecipe
+from tools.networks.simulated_scenes import HELD_OUT, TRAINING, Scenes, make_missing
 from tools.networks.surface_evaluation import calibrate_sigma, simulated_errors
 from tools.networks.surface_rivals import train_rivals
 from tools.networks.surface_training import SECOND, SurfaceRecipe, build_surface_network, train_surface
@@ -39,6 +41,7 @@ CANDIDATES = 3
 QUICK_SCENE_STEPS = 60
 QUICK_SURFACE_STEPS = 30
 QUICK_PAIRS = 8
+QUICK_SCENES = 8
 VALIDATION_PAIRS = 120
 
 
@@ -46,11 +49,23 @@ def _seeded(recipe: SceneRecipe, seed: int, *, quick: bool) -> SceneRecipe:
     return dataclasses.replace(recipe, seed=seed, steps=QUICK_SCENE_STEPS if quick else recipe.steps)
 
 
+def _fewer(wanted: Scenes, *, quick: bool) -> Scenes:
+    """``wanted``, or a few of them to try the path."""
+    return dataclasses.replace(wanted, count=QUICK_SCENES) if quick else wanted
+
+
 def _in_processes(jobs: int, work: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
     """Every call of ``work``, ``jobs`` at a time, each in a process that began fresh."""
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         for future in [pool.submit(work, *call) for call in calls]:
             future.result()
+
+
+def make_unsimulated(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
+    """Write networks of the folds that never see a simulated scene; `make_scene` scores them too."""
+    recipe = dataclasses.replace(_seeded(TUNING, seed, quick=quick), simulated_share=0.0)
+    own = unsimulated_folder(out)
+    _in_processes(jobs, train_one, [(shared, None, fold, recipe, own) for fold in range(FOLDS)])
 
 
 def make_scene(
@@ -139,14 +154,17 @@ def main() -> int:
     )
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
     parser.add_argument(
-        "--simulated", type=Path, default=Path("build/sim"), help="patches of tools.simulate (scene, peer)"
+        "--simulated", type=Path, default=Path("build/sim"), help="simulated scenes (scene, peer)"
     )
     parser.add_argument(
-        "--held-out", type=Path, default=Path("build/sim_held_out"), help="more of them, to choose by (scene)"
+        "--held-out", type=Path, default=Path("build/sim_held_out"), help="more, to choose by (scene)"
     )
     parser.add_argument("--out", type=Path, default=Path("build/networks"), help="where weights go")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and skies (0)")
     parser.add_argument("--jobs", type=int, default=1, help="scene networks trained at a time (1)")
+    parser.add_argument(
+        "--without-simulation", action="store_true", help="also folds without simulation, to compare (scene)"
+    )
     parser.add_argument(
         "--profile", choices=list(PROFILES), default=FULL, help=f"whose bands (surface; {FULL})"
     )
@@ -159,17 +177,13 @@ def main() -> int:
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
     if asked.network in ("scene", "peer"):
-        needed = [(asked.simulated, "--seed 100 --count 1600")]
-        needed += [(asked.held_out, "--seed 901 --count 120")] if asked.network == "scene" else []
-        for folder, which in needed:
-            if not any(folder.glob("*.npz")):
-                parser.error(
-                    f"{folder}: no simulated patches here; first run "
-                    f"python -m tools.simulate patches {which} --out {folder}"
-                )
+        make_missing(asked.simulated, _fewer(TRAINING, quick=asked.quick), asked.jobs)
         if asked.network == "peer":
             make_peer(asked.shared, asked.simulated, asked.out, asked.seed, asked.jobs, quick=asked.quick)
         else:
+            make_missing(asked.held_out, _fewer(HELD_OUT, quick=asked.quick), asked.jobs)
+            if asked.without_simulation:
+                make_unsimulated(asked.shared, asked.out, asked.seed, asked.jobs, quick=asked.quick)
             folders = asked.shared, asked.simulated, asked.held_out, asked.out
             make_scene(*folders, asked.seed, asked.jobs, quick=asked.quick)
     elif asked.network == "rivals":

@@ -51,16 +51,22 @@ class Called:
         return self.shadow / self.pixels if self.pixels else None
 
 
+def _index(first: F32, second: F32) -> F32:
+    return np.asarray((first - second) / np.maximum(first + second, 1e-6))
+
+
+def is_snow(planes: Mapping[Band, F32]) -> NDArray[np.bool_]:
+    """Where B03, B08 and B11 (row, col) show snow (rule 2)."""
+    b03, b08, b11 = (planes[band] for band in (Band.B03, Band.B08, Band.B11))
+    return (_index(b03, b11) > SNOW_NDSI) & (b08 > SNOW_B08)
+
+
 def kinds_of(planes: Mapping[Band, F32]) -> dict[str, NDArray[np.bool_]]:
     """A mask (row, col) of every kind of ground (rules 2 to 5)."""
-
-    def index(first: F32, second: F32) -> F32:
-        return np.asarray((first - second) / np.maximum(first + second, 1e-6))
-
     b02, b03, b08, b11 = (planes[band] for band in (Band.B02, Band.B03, Band.B08, Band.B11))
-    snow = (index(b03, b11) > SNOW_NDSI) & (b08 > SNOW_B08)
+    snow = is_snow(planes)
     bright = (b02 > BRIGHT_B02) & ~snow
-    glint = (index(b03, b08) > 0) & (b08 < WATER_B08) & (b11 > GLINT_B11) & ~snow & ~bright
+    glint = (_index(b03, b08) > 0) & (b08 < WATER_B08) & (b11 > GLINT_B11) & ~snow & ~bright
     return {"snow": snow, "bright": bright, "glint": glint, "other": ~(snow | bright | glint)}
 
 

@@ -14,7 +14,7 @@ from payload.types import U8, Grid
 from tools.material import Patch, labelled_patches, window_codes
 from tools.networks import scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
-from tools.networks.scene_making import kept, simulated_folder, undecided
+from tools.networks.scene_making import kept, simulated_folder, undecided, unsimulated_folder
 from tools.networks.scene_network import RECEPTIVE_PX
 from tools.networks.scene_samples import SceneRecipe
 from tools.networks.scene_training import PHASE_PX, classify
@@ -24,27 +24,28 @@ Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
 
 
 def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, Any]:
-    """Scores over the out-of-fold pixels of the kept networks (float32), of the network that saw
-    simulated scenes alone, of those before `decide`, and of the rule."""
+    """Scores over the out-of-fold pixels of the kept networks (float32), of those before `decide`, of
+    the network that saw simulated scenes alone, of those that saw none if they are there, and of the rule."""
     labelled = labelled_patches(shared)
     folds = fold_of_place(labelled)
-    methods = ("float32", "undecided", "simulation_alone", "rule")
-    totals = {name: np.zeros((scores.CLASSES, scores.CLASSES), np.int64) for name in methods}
-    untuned = kept(simulated_folder(folder), recipe)
+    untuned, unsimulated = kept(simulated_folder(folder), recipe), unsimulated_folder(folder)
+    totals: dict[str, NDArray[np.int64]] = {}
     for fold in range(FOLDS):
         own = fold_folder(folder, fold)
         networks = {
-            "simulation_alone": untuned,
-            "undecided": undecided(own, recipe),
             "float32": kept(own, recipe),
+            "undecided": undecided(own, recipe),
+            "simulation_alone": untuned,
         }
+        if unsimulated.exists():
+            networks["without_simulation"] = undecided(fold_folder(unsimulated, fold), recipe)
         thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
         for patch in inside(labelled, folds, fold):
             assert patch.label is not None
-            for name, network in networks.items():
-                totals[name] += scores.confusion(patch.label, classify(network, patch))
-            rule = threshold_rule.apply_rule(threshold_rule.features_of(patch), thresholds)
-            totals["rule"] += scores.confusion(patch.label, rule)
+            answers = {name: classify(network, patch) for name, network in networks.items()}
+            answers["rule"] = threshold_rule.apply_rule(threshold_rule.features_of(patch), thresholds)
+            for name, answer in answers.items():
+                totals[name] = totals.get(name, 0) + scores.confusion(patch.label, answer)
     found: dict[str, Any] = {name: scores.class_scores(total) for name, total in totals.items()}
     found |= {f"confusion_{name}": total.tolist() for name, total in totals.items()}
     return found | {"recipe": asdict(recipe), "folds": folds}

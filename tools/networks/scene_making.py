@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from payload.types import Grid, Task
+from payload.types import BANDS_OF_GRID, Band, Grid, Task
+from tools.evaluate.clear_run import is_snow
 from tools.material import Patch, clear_patches, labelled_patches, simulated_patches
 from tools.networks import checkpoint, decision
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
@@ -18,9 +19,7 @@ from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import Grounds, SceneRecipe
 from tools.networks.scene_training import classify, train_scene
 
-SNOW_NDSI, SNOW_B04 = 0.4, 0.25
-"""Snow by its index (Hall et al. 1995), and bright enough to be taken for cloud."""
-
+SNOW_BANDS = ((Grid.R10M, Band.B03), (Grid.R10M, Band.B08), (Grid.R20M, Band.B11))
 UNDECIDED = "scene_undecided"
 PROGRESS = "scene_progress.npz"
 
@@ -44,11 +43,18 @@ def candidate_folder(folder: Path, seed: int) -> Path:
     return folder / "all_places" / str(seed)
 
 
-def train_one(shared: Path, simulated: Path, fold: int | None, recipe: SceneRecipe, folder: Path) -> None:
-    """Tune the pretrained network for one fold, or with None a candidate for all places.
+def unsimulated_folder(folder: Path) -> Path:
+    """Where the folds are kept that never saw a simulated scene."""
+    return folder / "without_simulation"
+
+
+def train_one(
+    shared: Path, simulated: Path | None, fold: int | None, recipe: SceneRecipe, folder: Path
+) -> None:
+    """Tune the pretrained network for one fold, or with ``fold`` None a candidate for all places.
 
     What is there already, of the same recipe, is not trained again. Clear patches of a place
-    that is held out are held out too.
+    that is held out are held out too. With ``simulated`` None it begins from random weights.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -61,8 +67,10 @@ def train_one(shared: Path, simulated: Path, fold: int | None, recipe: SceneReci
     record = {"widths": list(recipe.widths), "recipe": asdict(recipe)}
     if checkpoint.holds(record, target, UNDECIDED):
         return
-    grounds = Grounds(labelled, clear, simulated_patches(simulated))
-    start = kept(simulated_folder(folder), recipe)
+    grounds, start = Grounds(labelled, clear), None
+    if simulated is not None:
+        grounds = Grounds(labelled, clear, simulated_patches(simulated))
+        start = kept(simulated_folder(folder), recipe)
     network = train_scene(grounds, recipe, note, target / PROGRESS, start)
     checkpoint.save(network, record, target, UNDECIDED)
 
@@ -71,11 +79,14 @@ def snow_called_cloud(network: SceneNetwork, scenes: Sequence[Patch]) -> float:
     """Of the clear snow of simulated scenes, the share that ``network`` calls cloud."""
     called = clear = 0
     for scene in scenes:
-        green, red = scene.grids[Grid.R10M][1:3]
-        infrared = np.kron(scene.grids[Grid.R20M][4], np.ones((2, 2), np.float32))
-        is_snow = (green - infrared > SNOW_NDSI * (green + infrared)) & (red > SNOW_B04)
+        planes = {
+            band: np.kron(
+                scene.grids[grid][BANDS_OF_GRID[grid].index(band)], np.ones((grid, grid), np.float32)
+            )
+            for grid, band in SNOW_BANDS
+        }
         assert scene.label is not None
-        is_clear_snow = is_snow & (scene.label == 0)
+        is_clear_snow = is_snow(planes) & (scene.label == 0)
         clear += int(is_clear_snow.sum())
         called += int(np.isin(classify(network, scene)[is_clear_snow], (1, 2)).sum())
     return called / max(clear, 1)

@@ -1,7 +1,6 @@
 """Speed against accuracy of the scene network: widths, each trained alike, timed as it flies.
 
-    python -m tools.simulate patches --seed 100 --count 1600 --out build/sim
-    python -m tools.simulate patches --seed 101 --count 60 --out build/sim_held_out
+    python -m tools.train scene                            # leaves build/sim and build/sim_held_out
     python -m tools.networks.speed_curve --out build/curve
 
 All widths see the same simulated scenes in the same number of steps, fewer than the network that flies, so

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from payload.drivers.picture import write_png
 from tools import progress
+from tools.simulate.landscape import BIOMES
 from tools.simulate.lookup import FOLDER
 from tools.simulate.patch_files import write_patches
 from tools.simulate.patches import SIZE_PX
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--shared", type=Path, help="holds data/l1c: half of the patches on real clear ground"
     )
     patches.add_argument("--format", choices=["npz", "tif"], default="npz", help="what to write (npz)")
+    patches.add_argument("--biome", choices=list(BIOMES), help="all made-up ground of one kind")
     patches.add_argument("--sensor", choices=list(SENSORS), help="with npz: also as this instrument sees it")
     patches.add_argument("--jobs", type=int, default=2, help="processes (2)")
     patches.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
@@ -141,6 +143,7 @@ def make_patches(wanted: argparse.Namespace) -> int:
         shared=wanted.shared,
         size_px=wanted.size,
         kind=wanted.format,
+        biome=wanted.biome,
         sensor=wanted.sensor,
         jobs=wanted.jobs,
     )

@@ -79,10 +79,10 @@ def _grounds(shared: Path | None) -> tuple[RealGround, ...]:
     return tuple(real_backgrounds(shared)) if shared else ()
 
 
-def _one(job: tuple[int, int, int, Path | None, Path, str, str | None]) -> str:
-    seed, number, size_px, shared, folder, kind, sensor = job
+def _one(job: tuple[int, int, int, Path | None, Path, str, str | None, str | None]) -> str:
+    seed, number, size_px, shared, folder, kind, biome, sensor = job
     chosen = SENSORS[sensor] if sensor else None
-    patch = make_patch((seed, number), size_px, _grounds(shared), sensor=chosen)
+    patch = make_patch((seed, number), size_px, _grounds(shared), biome=biome, sensor=chosen)
     stem = f"simulated_{seed}_{number:05d}"
     if kind == "tif":
         save_tif(patch, folder, stem)
@@ -100,17 +100,19 @@ def write_patches(
     shared: Path | None = None,
     size_px: int = SIZE_PX,
     kind: str = "npz",
+    biome: str | None = None,
     sensor: str | None = None,
     jobs: int = 1,
 ) -> Iterator[str]:
     """Write patches 0 .. ``count`` - 1 of ``seed`` into ``folder`` and yield their names, in order.
 
     Patch ``number`` is `make_patch((seed, number), size_px, backgrounds)`, whatever ``count`` and
-    ``jobs`` are. ``kind`` is 'npz' (everything) or 'tif' (13 bands and label); ``sensor`` is a key
+    ``jobs`` are. ``kind`` is 'npz' (everything) or 'tif' (13 bands and label); ``biome`` is a key of
+    `landscape.BIOMES` for the made-up grounds instead of one drawn by chance; ``sensor`` is a key
     of `sensors.SENSORS` whose view of the scene an npz holds too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    work = [(seed, number, size_px, shared, folder, kind, sensor) for number in range(count)]
+    work = [(seed, number, size_px, shared, folder, kind, biome, sensor) for number in range(count)]
     if jobs == 1:
         yield from map(_one, work)
         return
