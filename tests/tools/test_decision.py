@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 
-from payload.types import BANDS_OF_GRID, Band, Grid  # noqa: E402
+from payload.core.scene import LOGIT_RANGE, SCORE_MAX, classify  # noqa: E402
+from payload.types import BANDS_OF_GRID, Band, Grid, SceneClass  # noqa: E402
 from tools import material  # noqa: E402
 from tools.evaluate.scene_run import area_under_curve, losses  # noqa: E402
 from tools.networks import decision, profile_table, surface_evaluation, surface_network  # noqa: E402
@@ -50,6 +51,20 @@ def test_the_chosen_shift_is_never_worse_than_none_and_finds_an_offset() -> None
     assert shift[0] == 0
     assert shift[3] > 0.5
     assert decision.worth(logits, label, shift) > decision.worth(logits, label, np.zeros(4))
+
+
+def test_whole_scores_take_nothing_from_cloud_and_give_nothing_to_it() -> None:
+    rng = np.random.default_rng(0)
+    logits = np.full((4, 500, 400), -5.0)
+    logits[:2] = rng.normal(0, 0.2, (2, 500, 400))  # a few steps wide, so that ties are common
+    step = 2 * LOGIT_RANGE / SCORE_MAX
+    called = []
+    for shift in (np.zeros(4), decision.even(np.zeros(4))):
+        scores = np.rint((logits + shift[:, None, None] + LOGIT_RANGE) / step).astype(np.uint8)
+        classes, _ = classify(scores, np.ones((500, 400), bool))
+        called.append((classes == SceneClass.THICK_CLOUD).mean())
+    assert called[0] < 0.48
+    assert called[1] == pytest.approx(0.5, abs=0.005)
 
 
 def test_the_area_under_the_curve_is_the_chance_to_be_ranked_right() -> None:

@@ -53,7 +53,7 @@ SCENE_LIMITS = """\
   forest, savanna; no snow, no ice, no sand among them: what keeps those from being called cloud was
   learnt from simulation and from painted ground alone.
 - A constant of shadow, found on the out-of-fold logits of other folds, sets its balance of precision and
-  recall (`docs/decisions/0016`).
+  recall (`docs/decisions/0016`); half a step of the scores on both kinds of cloud makes ties with clear even.
 - One patch lies in shadow from edge to edge and holds a third of all shadow pixels; nothing in its
   neighbourhood gives it away, so that the pooled shadow scores turn on it.
 - Thin cloud is the weakest class; much of the confusion is thin against clear, where the

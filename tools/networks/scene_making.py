@@ -120,7 +120,7 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
     shifts = {}
     for fold in (None, *range(FOLDS)):
         others = [part for number, parts in judged.items() if number != fold for part in parts]
-        shift = decision.best_shift(others)
+        shift = decision.even(decision.best_shift(others))
         target = folder if fold is None else fold_folder(folder, fold)
         network = undecided(target, recipe)
         decision.apply_shift(network, shift)
