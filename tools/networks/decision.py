@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from payload.core.scene import LOGIT_RANGE, SCORE_MAX
 from payload.types import F32, U8, Grid
+from tools.evaluate.clear_run import CLOUD
 from tools.evaluate.scene_scores import count, scores_of
 from tools.material import Patch, window_codes
 from tools.networks.scene_network import CLASSES, RECEPTIVE_PX, STEM_PX, SceneNetwork
@@ -31,7 +32,6 @@ MOST = 1.0
 MOVED = (3,)
 """Shadow alone: a constant for cloud did not carry over from the places of four folds to the fifth."""
 
-CLOUD = (1, 2)
 HALF_STEP = LOGIT_RANGE / SCORE_MAX
 
 PIXEL_STRIDE = 3

@@ -112,26 +112,22 @@ def keep_means_exact(quantized: ov.Model, original: ov.Model) -> None:
     A symmetric range of 127 steps has its end half a step beyond the last one: left alone, every
     mean would be 0.8 % too small.
     """
-    values = {op.get_friendly_name(): _weights(op) for op in original.get_ops() if _is_convolution(op)}
+    convolutions = filter(_is_convolution, original.get_ops())
+    values = {op.get_friendly_name(): op.input_value(1).get_node().data.max() for op in convolutions}
     for convolution in filter(_is_convolution, quantized.get_ops()):
         scaled = convolution.input_value(1).get_node()
         if scaled.get_type_name() != "Multiply":
             continue
         steps = scaled.input_value(0).get_node().input_value(0).get_node().data
-        value = values[convolution.get_friendly_name()].max()
         if set(np.unique(steps)) == {0, steps.max()}:
             scale = scaled.input(1)
-            exact = np.full(list(scale.get_shape()), value / steps.max(), np.float32)
+            value = values[convolution.get_friendly_name()] / steps.max()
+            exact = np.full(list(scale.get_shape()), value, np.float32)
             scale.replace_source_output(opset13.constant(exact).output(0))
 
 
 def _is_convolution(operator: ov.Node) -> bool:
     return bool(operator.get_type_name() == "Convolution")
-
-
-def _weights(convolution: ov.Node) -> NDArray[np.float32]:
-    weights: NDArray[np.float32] = convolution.input_value(1).get_node().data
-    return weights
 
 
 def _reads_codes(operator: ov.Node) -> bool:

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from payload.types import BANDS_OF_GRID, Band, Grid, Task
-from tools.evaluate.clear_run import is_snow
+from payload.types import Band, Task
+from tools.evaluate.clear_run import CLOUD, is_snow
 from tools.material import Patch, clear_patches, labelled_patches, simulated_patches
 from tools.networks import checkpoint, decision
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import Grounds, SceneRecipe
 from tools.networks.scene_training import classify, train_scene
+from tools.simulate.patch_files import at_10m
 
-SNOW_BANDS = ((Grid.R10M, Band.B03), (Grid.R10M, Band.B08), (Grid.R20M, Band.B11))
 UNDECIDED = "scene_undecided"
 PROGRESS = "scene_progress.npz"
 
@@ -79,16 +79,10 @@ def snow_called_cloud(network: SceneNetwork, scenes: Sequence[Patch]) -> float:
     """Of the clear snow of simulated scenes, the share that ``network`` calls cloud."""
     called = clear = 0
     for scene in scenes:
-        planes = {
-            band: np.kron(
-                scene.grids[grid][BANDS_OF_GRID[grid].index(band)], np.ones((grid, grid), np.float32)
-            )
-            for grid, band in SNOW_BANDS
-        }
         assert scene.label is not None
-        is_clear_snow = is_snow(planes) & (scene.label == 0)
+        is_clear_snow = is_snow(dict(zip(Band, at_10m(scene.grids), strict=True))) & (scene.label == 0)
         clear += int(is_clear_snow.sum())
-        called += int(np.isin(classify(network, scene)[is_clear_snow], (1, 2)).sum())
+        called += int(np.isin(classify(network, scene)[is_clear_snow], CLOUD).sum())
     return called / max(clear, 1)
 
 
