@@ -4,7 +4,8 @@ scene: trains a network on simulated scenes, tunes and cross-validates it by pla
 network that ships on all places with the same recipe and number of steps, three times, and keeps the one
 that calls the least simulated snow cloud; with --without-simulation also networks of the folds that never
 see a simulated scene, to compare. Simulated scenes that are missing are made. surface: trains on
-simulated pairs alone. rivals: trains on the same pairs what the surface network is measured
+simulated pairs alone. With --profile either is a network of a sensor with fewer bands, below
+OUT/profiles, where one scene network of all places is trained. rivals: trains on the same pairs what the surface network is measured
 against. peer: trains DTACSNet's scene network on what ours is trained on. All are seeded; the last
 step's average is kept. Weights and a record go to OUT; a run that was cut off is
 taken up where it was when the same command is given again.
@@ -69,11 +70,22 @@ def make_unsimulated(shared: Path, out: Path, seed: int, jobs: int, *, quick: bo
 
 
 def make_scene(
-    shared: Path, simulated: Path, held_out: Path, out: Path, seed: int, jobs: int, *, quick: bool
+    shared: Path,
+    simulated: Path,
+    held_out: Path,
+    out: Path,
+    seed: int,
+    jobs: int,
+    profile: str = FULL,
+    *,
+    quick: bool,
 ) -> None:
     """Write scene.npz, scene.json, the pretrained network, those of the folds and those of all places."""
-    first, recipe = (_seeded(recipe, seed, quick=quick) for recipe in (PRETRAINING, TUNING))
-    seeds = range(seed, seed + CANDIDATES)
+    first, recipe = (
+        dataclasses.replace(_seeded(recipe, seed, quick=quick), profile=profile)
+        for recipe in (PRETRAINING, TUNING)
+    )
+    seeds = range(seed, seed + (CANDIDATES if profile == FULL else 1))
     pretrain(simulated, first, out)
     wanted: list[tuple[int | None, SceneRecipe]] = [(fold, recipe) for fold in range(FOLDS)]
     wanted += [(None, dataclasses.replace(recipe, seed=other)) for other in seeds]
@@ -95,6 +107,10 @@ def make_scene(
     }
     record = checkpoint.load_record(out, "scene") | {"training": training}
     checkpoint.save_record(record, out, "scene")
+    for method in ("float32", "rule"):
+        of_class = {name: score for name, score in crossed[method].items() if name != "clear"}
+        told = ", ".join(f"{name} {score['f1']:.3f} / {score['f2']:.3f}" for name, score in of_class.items())
+        print(f"{profile}, out of fold, {method}: F1 / F2 of {told}")
 
 
 def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool) -> None:
@@ -166,7 +182,7 @@ def main() -> int:
         "--without-simulation", action="store_true", help="also folds without simulation, to compare (scene)"
     )
     parser.add_argument(
-        "--profile", choices=list(PROFILES), default=FULL, help=f"whose bands (surface; {FULL})"
+        "--profile", choices=list(PROFILES), default=FULL, help=f"whose bands (scene, surface; {FULL})"
     )
     parser.add_argument("--surface-steps", type=int, metavar="N", help="instead of those of the recipe")
     parser.add_argument("--quick", action="store_true", help="a few steps, to try the path")
@@ -176,6 +192,7 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
+    out = asked.out if asked.profile == FULL else asked.out / "profiles" / asked.profile
     if asked.network in ("scene", "peer"):
         make_missing(asked.simulated, _fewer(TRAINING, quick=asked.quick), asked.jobs)
         if asked.network == "peer":
@@ -184,14 +201,13 @@ def main() -> int:
             make_missing(asked.held_out, _fewer(HELD_OUT, quick=asked.quick), asked.jobs)
             if asked.without_simulation:
                 make_unsimulated(asked.shared, asked.out, asked.seed, asked.jobs, quick=asked.quick)
-            folders = asked.shared, asked.simulated, asked.held_out, asked.out
-            make_scene(*folders, asked.seed, asked.jobs, quick=asked.quick)
+            folders = asked.shared, asked.simulated, asked.held_out, out
+            make_scene(*folders, asked.seed, asked.jobs, asked.profile, quick=asked.quick)
     elif asked.network == "rivals":
         make_rivals(asked.shared, asked.out, asked.seed)
     else:
         recipe = SurfaceRecipe(seed=asked.seed, profile=asked.profile)
         steps = QUICK_SURFACE_STEPS if asked.quick else asked.surface_steps or recipe.steps
-        out = asked.out if asked.profile == FULL else asked.out / "profiles" / asked.profile
         make_surface(asked.shared, out, dataclasses.replace(recipe, steps=steps), quick=asked.quick)
     print(f"train: {asked.network} done in {time.monotonic() - begun:.0f} s", file=sys.stderr)
     return 0

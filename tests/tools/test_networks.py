@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 
 from payload.core.radiometry import code_table  # noqa: E402
-from payload.types import COUNTS_OFFSET, COUNTS_PER_REFLECTANCE, Band, Grid  # noqa: E402
+from payload.types import BANDS_OF_GRID, COUNTS_OFFSET, COUNTS_PER_REFLECTANCE, Band, Grid  # noqa: E402
 from tools import material  # noqa: E402
 from tools.networks import (  # noqa: E402
     checkpoint,
     clear_grounds,
     folds,
+    profiles,
     resuming,
     scene_making,
     scene_samples,
@@ -203,6 +204,19 @@ def test_a_sample_has_one_shape_and_unknown_labels_where_nothing_is_seen() -> No
     assert b60.shape == (8, 3, CROP_PX // 6, CROP_PX // 6)
     nothing = (b10 == 0).all(dim=1)
     assert (label[nothing] == material.IGNORED_LABEL).all()
+
+
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_a_sensor_sees_its_own_bands_and_no_others(profile: str) -> None:
+    patches = [_patch("a", "p"), _patch("b", "q", 0.3)]
+    recipe = SceneRecipe(batch=4, fresh=4, profile=profile)
+    codes, _ = SampleStream(Grounds(patches, patches, patches), recipe).batch()
+    seen = profiles.seen_by(patches[0], profile)
+    for grid, tensor in zip(Grid, codes, strict=True):
+        for number, band in enumerate(BANDS_OF_GRID[grid]):
+            assert bool(tensor[:, number].any()) is (band in profiles.PROFILES[profile])
+            assert bool(seen.grids[grid][number].any()) is (band in profiles.PROFILES[profile])
+    assert all(plane.all() for plane in patches[0].grids.values()), "what is given stays"
 
 
 def test_what_is_made_of_clear_ground_stays_clear_of_clouds_spectrum_in_b10() -> None:

@@ -14,6 +14,7 @@ from payload.types import U8, Grid
 from tools.material import Patch, labelled_patches, window_codes
 from tools.networks import scores, threshold_rule
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
+from tools.networks.profiles import seen_by
 from tools.networks.scene_making import kept, simulated_folder, undecided, unsimulated_folder
 from tools.networks.scene_network import RECEPTIVE_PX
 from tools.networks.scene_samples import SceneRecipe
@@ -26,7 +27,7 @@ Score = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
 def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, Any]:
     """Scores over the out-of-fold pixels of the kept networks (float32), of those before `decide`, of
     the network that saw simulated scenes alone, of those that saw none if they are there, and of the rule."""
-    labelled = labelled_patches(shared)
+    labelled = [seen_by(patch, recipe.profile) for patch in labelled_patches(shared)]
     folds = fold_of_place(labelled)
     untuned, unsimulated = kept(simulated_folder(folder), recipe), unsimulated_folder(folder)
     totals: dict[str, NDArray[np.int64]] = {}

@@ -15,6 +15,7 @@ from tools.evaluate.clear_run import CLOUD, is_snow
 from tools.material import Patch, clear_patches, labelled_patches, simulated_patches
 from tools.networks import checkpoint, decision
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
+from tools.networks.profiles import FULL, seen_by
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import Grounds, SceneRecipe
 from tools.networks.scene_training import classify, train_scene
@@ -75,14 +76,15 @@ def train_one(
     checkpoint.save(network, record, target, UNDECIDED)
 
 
-def snow_called_cloud(network: SceneNetwork, scenes: Sequence[Patch]) -> float:
-    """Of the clear snow of simulated scenes, the share that ``network`` calls cloud."""
+def snow_called_cloud(network: SceneNetwork, scenes: Sequence[Patch], profile: str = FULL) -> float:
+    """Of the clear snow of simulated scenes, the share that the ``network`` of a sensor calls cloud."""
     called = clear = 0
     for scene in scenes:
         assert scene.label is not None
         is_clear_snow = is_snow(dict(zip(Band, at_10m(scene.grids), strict=True))) & (scene.label == 0)
         clear += int(is_clear_snow.sum())
-        called += int(np.isin(classify(network, scene)[is_clear_snow], CLOUD).sum())
+        classes = classify(network, seen_by(scene, profile))
+        called += int(np.isin(classes[is_clear_snow], CLOUD).sum())
     return called / max(clear, 1)
 
 
@@ -92,7 +94,8 @@ def choose(
     """Keep that candidate for all places which calls the least snow of ``scenes``, which none saw, cloud."""
     shares = {}
     for seed in seeds:
-        shares[seed] = round(snow_called_cloud(undecided(candidate_folder(folder, seed), recipe), scenes), 4)
+        network = undecided(candidate_folder(folder, seed), recipe)
+        shares[seed] = round(snow_called_cloud(network, scenes, recipe.profile), 4)
     best = min(shares, key=lambda seed: (shares[seed], seed))
     own = candidate_folder(folder, best)
     record = checkpoint.load_record(own, UNDECIDED)
@@ -105,7 +108,7 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
 
     The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
     """
-    labelled = labelled_patches(shared)
+    labelled = [seen_by(patch, recipe.profile) for patch in labelled_patches(shared)]
     folds = fold_of_place(labelled)
     judged: dict[int, list[decision.Judged]] = {}
     for fold in range(FOLDS):

@@ -13,6 +13,7 @@ from torch import Tensor
 from payload.types import U8, Grid
 from tools.material import IGNORED_LABEL, Grids, Patch, encode
 from tools.networks import clear_grounds
+from tools.networks.profiles import FULL, hide
 from tools.networks.synthetic_clouds import CloudMaker, fractal_fields
 
 CROP_PX = 192
@@ -42,7 +43,7 @@ class SceneRecipe:
     patches. ``ground_share`` of the clear ones become another ground, ``snow_share`` snow and
     ``bare_share`` bare ground; ``roof_share`` get roofs,
     ``glint_share`` glint and ``cloudy_share`` synthetic clouds; so do ``labelled_cloudy_share`` of the
-    labelled patches.
+    labelled patches. ``profile``: whose bands there are.
     """
 
     widths: tuple[int, int, int] = (32, 64, 128)
@@ -62,6 +63,7 @@ class SceneRecipe:
     roof_share: float = 0.06
     glint_share: float = 0.03
     class_weights: tuple[float, float, float, float] = (1.0, 1.2, 2.2, 1.6)
+    profile: str = FULL
     seed: int = 0
 
 
@@ -142,8 +144,8 @@ def _lose_bands(rng: np.random.Generator, codes: dict[Grid, U8]) -> None:
         codes[grid][band] = 0
 
 
-def augment(rng: np.random.Generator, grids: Grids, label: U8) -> Sample:
-    """One crop as codes: jittered, turned, now and then with a border or bands missing."""
+def augment(rng: np.random.Generator, grids: Grids, label: U8, profile: str = FULL) -> Sample:
+    """One crop as codes of ``profile``: jittered, turned, now and then with a border or bands missing."""
     grids = _jitter(rng, grids)
     quarters, flip = int(rng.integers(0, 4)), bool(rng.random() < 0.5)
     codes = {grid: _turn(encode(plane), quarters, flip=flip).copy() for grid, plane in grids.items()}
@@ -152,6 +154,7 @@ def augment(rng: np.random.Generator, grids: Grids, label: U8) -> Sample:
         _blank(rng, codes, label)
     if rng.random() < MISSING_BANDS_SHARE:
         _lose_bands(rng, codes)
+    hide(codes, profile)
     return codes, label
 
 
@@ -183,19 +186,23 @@ class SampleStream:
         self._kept = []
 
     def _fresh(self) -> Sample:
+        return augment(self._rng, *self._drawn(), self._recipe.profile)
+
+    def _drawn(self) -> tuple[Grids, U8]:
+        """A simulated, clear or labelled crop, by the recipe's shares."""
         rng, recipe, grounds = self._rng, self._recipe, self._grounds
         chance = rng.random()
         if grounds.simulated and chance < recipe.simulated_share:
-            return augment(rng, *crop(rng, _any(rng, grounds.simulated)))
+            return crop(rng, _any(rng, grounds.simulated))
         if grounds.clear and chance < recipe.simulated_share + recipe.clear_share:
-            return augment(rng, *self._clear(_any(rng, grounds.clear)))
+            return self._clear(_any(rng, grounds.clear))
         if not grounds.labelled:
-            return augment(rng, *crop(rng, _any(rng, grounds.simulated or grounds.clear)))
+            return crop(rng, _any(rng, grounds.simulated or grounds.clear))
         grids, label = crop(rng, _any(rng, grounds.labelled))
         if rng.random() < recipe.labelled_cloudy_share:
             grids, added = self._clouds.add(rng, grids, retint=False)
             label = _merge_labels(label, added)
-        return augment(rng, grids, label)
+        return grids, label
 
     def _clear(self, patch: Patch) -> tuple[Grids, U8]:
         """A clear patch, perhaps as another ground, with roofs or glint, perhaps under clouds."""

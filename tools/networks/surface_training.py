@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from payload.types import BANDS_OF_GRID, F32, U8, Grid
+from payload.types import F32, U8, Grid
 from tools.material import Grids, Patch, encode
 from tools.networks import resuming
 from tools.networks import surface_simulation as simulation
 from tools.networks.averaging import RunningAverage
-from tools.networks.profiles import FULL, PROFILES
+from tools.networks.profiles import FULL, hide
 from tools.networks.seven_bits import keep_rounded, round_weights
 from tools.networks.surface_network import (
     BANDS,
@@ -112,8 +112,7 @@ def draw_pair(
     )
     top = simulation.look_through(rng, surface, sky)
     codes = {grid: encode(plane) for grid, plane in top.items()}
-    for grid, bands in BANDS_OF_GRID.items():
-        codes[grid][[band not in PROFILES[profile] for band in bands]] = 0
+    hide(codes, profile)
     sampled_top, sampled_surface = _sample(rng, top, surface)
     if rng.random() < 0.25:
         gone = int(rng.integers(1, 13)) * SAMPLE_PX
