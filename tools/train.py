@@ -5,10 +5,10 @@ network that ships on all places with the same recipe and number of steps, three
 that calls the least simulated snow cloud; with --without-simulation also networks of the folds that never
 see a simulated scene, to compare. Simulated scenes that are missing are made. surface: trains on
 simulated pairs alone. With --profile either is a network of a sensor with fewer bands, below
-OUT/profiles, where one scene network of all places is trained. rivals: trains on the same pairs what the surface network is measured
-against. peer: trains DTACSNet's scene network on what ours is trained on. All are seeded; the last
-step's average is kept. Weights and a record go to OUT; a run that was cut off is
-taken up where it was when the same command is given again.
+OUT/profiles, where one scene network of all places is trained. rivals: trains on the same pairs
+what the surface network is measured against. peer: trains DTACSNet's scene network on what ours
+is trained on. All are seeded; the last step's average is kept. Weights and a record go to OUT; a
+run that was cut off is taken up where it was when the same command is given again.
 """
 
 from __future__ import annotations
