@@ -32,7 +32,7 @@ def save_patch(patch: SimulatedPatch, path: Path) -> None:
     ``surface_10m`` ..: reflectance, float16; ``label`` and ``doubtful`` on the 10 m grid, and as
     float16 ``cloud_depth``, ``cloud_height_km``, ``shade``; ``path``, ``transmittance``, ``sphere``
     (13,); ``sensor_<band>``: reflectance as another instrument sees it, if asked for;
-    ``truth``: geometry and state of the air as a JSON text.
+    ``truth``: geometry and state of the air as a JSON text. The file is whole or not there.
     """
     arrays: dict[str, np.ndarray] = {"label": patch.label, "doubtful": patch.doubtful}
     for grid in Grid:
@@ -44,7 +44,10 @@ def save_patch(patch: SimulatedPatch, path: Path) -> None:
         arrays[name] = getattr(patch, name)
     arrays |= {f"sensor_{name}": plane for name, plane in patch.sensor_bands.items()}
     truth = {"name": patch.name, **asdict(patch.geometry), **asdict(patch.state)}
-    np.savez(path, truth=np.array(json.dumps(truth)), **arrays)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, truth=np.array(json.dumps(truth)), **arrays)
+    part.replace(path)
 
 
 def save_tif(patch: SimulatedPatch, folder: Path, stem: str) -> None:
