@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from tools import material
-from tools.networks import checkpoint, dtacsnet_peer
+from tools.networks import card, checkpoint, dtacsnet_peer
 from tools.networks.folds import FOLDS
 from tools.networks.profiles import FULL, PROFILES
 from tools.networks.scene_evaluation import cross_validate
@@ -107,10 +107,7 @@ def make_scene(
     }
     record = checkpoint.load_record(out, "scene") | {"training": training}
     checkpoint.save_record(record, out, "scene")
-    for method in ("float32", "rule"):
-        of_class = {name: score for name, score in crossed[method].items() if name != "clear"}
-        told = ", ".join(f"{name} {score['f1']:.3f} / {score['f2']:.3f}" for name, score in of_class.items())
-        print(f"{profile}, out of fold, {method}: F1 / F2 of {told}")
+    print(f"{profile}, out of fold:\n{card.target_table(crossed)}")
 
 
 def make_surface(shared: Path, out: Path, recipe: SurfaceRecipe, *, quick: bool) -> None:

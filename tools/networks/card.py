@@ -124,14 +124,14 @@ def _scene_lines(training: Mapping[str, Any]) -> list[str]:
     columns |= {name: crossed[key] for name, key in methods.items() if key in crossed}
     table = scores.class_table(columns)
     lines = [SCENE_INTRODUCTION.format(**figures), table, "", "False alarms beside F1 and F2:", ""]
-    lines += [_target_table(crossed), "", SCENE_LIMITS.format(**figures)]
+    lines += [target_table(crossed), "", SCENE_LIMITS.format(**figures)]
     return lines
 
 
 METHODS = ("rule", "simulation_alone", "undecided", "float32", "int8")
 
 
-def _target_table(crossed: Mapping[str, Any]) -> str:
+def target_table(crossed: Mapping[str, Any]) -> str:
     """F1 / F2 / false alarms of cloud, shadow and contaminated, one row a method."""
     lines = ["| method | " + " | ".join(f"{t}: F1 / F2 / false alarms" for t in TARGETS) + " |"]
     lines.append("|---" * (len(TARGETS) + 1) + "|")
