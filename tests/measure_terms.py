@@ -63,7 +63,7 @@ def main() -> None:
     with term("tile slots"):
         scheduler = Scheduler(source.info, tiles, 1, config.strip.block_rows_px, arithmetic)
     with term("rows"):
-        for samples in scheduler._buffer.values():
+        for samples in (*scheduler._rows._counts.values(), *scheduler._rows._above.values()):
             samples[...] = 1
     with term("block in transit"):
         while rows := scheduler.rows_wanted:

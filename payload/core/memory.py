@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from payload.config import Config
 from payload.config.engines import EngineKind
 from payload.core.pictures import picture_bytes
-from payload.core.scheduler import row_buffer_bytes, tile_slot_bytes
+from payload.core.row_ring import row_ring_bytes
+from payload.core.scheduler import tile_slot_bytes
 from payload.core.tiling import Tiling, grid_size
 from payload.errors import BudgetError
 from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo, Task, TileGrid
@@ -95,8 +96,9 @@ def _plan(
         MemoryTerm("interpreter", config.memory.interpreter_bytes, _INTERPRETER),
         MemoryTerm(
             "rows",
-            row_buffer_bytes(tiling),
-            f"{tiles.window_rows_px} rows x {tiling.padded_columns_px} columns, 13 bands on their grids",
+            row_ring_bytes(tiling),
+            f"{tiles.inner_rows_px + tiles.halo_px} rows and codes of {tiles.halo_px} x "
+            f"{tiling.padded_columns_px} columns, 13 bands on their grids",
         ),
         _block_term(config.strip.block_rows_px, strip.columns, source_bytes),
         MemoryTerm(
@@ -155,7 +157,7 @@ def _products_term(config: Config, strip: StripInfo, tiles: TileGrid, slots: int
     making = 2 * len(BANDS_OF_GRID[Grid.R10M]) * inner_px * _SAMPLE_BYTES
     making += inner_px * _SAMPLE_BYTES + 4 * inner_px
     # The picture is put together when the rows are gone: only what is more than they were counts.
-    rows = row_buffer_bytes(Tiling(tiles, strip.rows, strip.columns))
+    rows = row_ring_bytes(Tiling(tiles, strip.rows, strip.columns))
     picture = picture_bytes(tiles, strip.rows, strip.columns) - rows
     why = f"{slots} x {inner_px} px uncompressed, or the picture of the strip"
     return MemoryTerm("products", max(slots * coded + making, picture), why)

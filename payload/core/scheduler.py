@@ -3,20 +3,13 @@
 Rules:
 1. Rows are asked for (`rows_wanted`) only while there is room for them; 0 means wait.
    That number is the whole back-pressure.
-2. The row buffer holds exactly the window of one row of tiles, and never more.
+2. The rows of one row of tiles are held (`row_ring`), and never more.
 3. A tile is cut only when all rows of its window have come (or the strip has ended), and
    only while a tile slot is free; None means wait.
 4. Every tile of the strip is handed out exactly once, except those that were done before.
 5. A tile without one valid pixel is handed out without codes: it never reaches a network.
 6. Rows that never came, and everything outside the strip, are no data.
 7. A row of tiles makes room for the next when its last tile has been finished.
-
-    columns ->                        after the last finish of the row of tiles:
-    +----------------------------+
-    | halo                       |    rows slide up by one inner; the last two halos
-    |  inner | inner | ...       |    stay, because the next windows read them too.
-    | halo                       |
-    +----------------------------+
 """
 
 from __future__ import annotations
@@ -26,9 +19,10 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from payload.core.radiometry import DnScale, geometry_input, valid_mask
+from payload.core.row_ring import RowRing
 from payload.core.tiling import Tiling
 from payload.ports import Arithmetic
-from payload.types import BANDS_OF_GRID, U8, U16, Grid, RowBlock, StripInfo, Tile, TileGrid, Window
+from payload.types import BANDS_OF_GRID, U8, U16, Grid, RowBlock, StripInfo, Tile, TileGrid
 
 
 class Scheduler:
@@ -48,18 +42,16 @@ class Scheduler:
         self._grid = grid
         self._block_rows_px = block_rows_px
         self._done = done
-        self._scale = DnScale(strip.offset_dn, strip.quantification_dn)
-        self._arithmetic = arithmetic
         self._geometry = geometry_input(strip)
-        self._buffer = row_buffer(self.tiling)
+        self._rows = RowRing(self.tiling, DnScale(strip.offset_dn, strip.quantification_dn), arithmetic)
         self._free_slots = [tile_slot(grid) for _ in range(slots)]
         self._held: dict[int, dict[Grid, U8]] = {}
         self._tile_row = 0
-        while self._tile_row < self.tiling.tile_rows and not self._todo(self._tile_row):
-            self._tile_row += 1
-        self._pending = self._todo(self._tile_row)
+        self._pending = self._todo(0)
         self._unfinished = len(self._pending)
-        self.first_row = max(0, self._top) if self._pending else strip.rows
+        if not self._pending:
+            self._advance()
+        self.first_row = max(0, self._rows.top) if self._pending else strip.rows
         self._next_row = self.first_row
         self._ended = False
 
@@ -68,10 +60,6 @@ class Scheduler:
             return []
         first = tile_row * self.tiling.tile_columns
         return [i for i in range(first, first + self.tiling.tile_columns) if i not in self._done]
-
-    @property
-    def _top(self) -> int:
-        return self.tiling.window_row(self._tile_row)
 
     @property
     def is_done(self) -> bool:
@@ -83,7 +71,7 @@ class Scheduler:
         """How many rows to feed next, a multiple of 6; 0 means not now."""
         if self.is_done or self._ended:
             return 0
-        needed_end = min(self.tiling.rows, self._top + self._grid.window_rows_px)
+        needed_end = min(self.tiling.rows, self._rows.top + self._grid.window_rows_px)
         wanted = min(self._block_rows_px, max(0, needed_end - self._next_row))
         return wanted + (-wanted) % Grid.R60M
 
@@ -94,40 +82,28 @@ class Scheduler:
             return
         assert block.row == self._next_row, (block.row, self._next_row)
         assert block.rows <= self.rows_wanted
-        passed_px = max(0, self._top - block.row)  # rows of tiles that were done before
-        for grid, dn in block.dn.items():
-            dn = dn[:, passed_px // grid :]
-            row = (block.row + passed_px - self._top) // grid
-            col = self._grid.halo_px // grid
-            target = self._buffer[grid][:, row : row + dn.shape[1], col : col + dn.shape[2]]
-            self._scale.to_counts(dn, grid, target)
+        self._rows.put(block.row, block.dn)
         self._next_row = block.row + block.rows
 
     def next_tile(self) -> Tile | None:
         """The next tile, or None while rows or slots are wanting."""
         if not self._pending or not self._free_slots or self.rows_wanted:
             return None
-        self._blank_what_never_came()
+        self._rows.end(self._next_row)
         index = self._pending.pop(0)
         inner = self.tiling.inner(index)
-        valid = valid_mask({grid: self._view(inner, grid) for grid in self._buffer}, inner.rows, inner.cols)
+        valid = valid_mask({grid: self._rows.counts(inner, grid) for grid in Grid}, inner.rows, inner.cols)
         valid_px = int(np.count_nonzero(valid))
         window = self.tiling.window(index)
         codes: Mapping[Grid, U8] = {}
         if valid_px:
             codes = self._held[index] = self._free_slots.pop()
-            for grid, out in codes.items():
-                self._arithmetic.encode(self._view(window, grid), out[0])
+            self._rows.copy_codes(window, codes)
         return Tile(index, window, inner, codes, self._geometry, valid, valid_px)
 
     def counts(self, tile: Tile, grid: Grid) -> U16:
         """The tile's inner, uint16 (band, row, col), as a view valid until `finish`."""
-        return self._view(tile.inner, grid)
-
-    def _view(self, window: Window, grid: Grid) -> U16:
-        row = (window.row - self._top) // grid
-        col = (window.col + self._grid.halo_px) // grid
-        return self._buffer[grid][:, row : row - (-window.rows // grid), col : col - (-window.cols // grid)]
+        return self._rows.counts(tile.inner, grid)
 
     def finish(self, index: int) -> None:
         """Nothing more is wanted of the tile: its slot, and in time its rows, are free."""
@@ -140,41 +116,16 @@ class Scheduler:
             self._advance()
 
     def _advance(self) -> None:
-        """Slide to the next row of tiles that has something to do."""
+        """To the next row of tiles that has something to do."""
         while True:
             self._tile_row += 1
             if self.is_done:
                 return
-            self._slide()
+            self._rows.advance()
             self._pending = self._todo(self._tile_row)
             self._unfinished = len(self._pending)
             if self._pending:
                 return
-
-    def _slide(self) -> None:
-        step_px = self._grid.inner_rows_px
-        keep_px = 2 * self._grid.halo_px
-        for grid, rows in self._buffer.items():
-            step, keep = step_px // grid, keep_px // grid
-            for start in range(0, keep, step):  # so that source and target never overlap
-                stop = min(start + step, keep)
-                rows[:, start:stop] = rows[:, start + step : stop + step]
-
-    def _blank_what_never_came(self) -> None:
-        """Rows of the row of tiles before, where the strip has ended, are no data (rule 6)."""
-        came_px = self._next_row - self._top
-        if came_px < self._grid.window_rows_px:
-            for grid, rows in self._buffer.items():
-                rows[:, max(0, -(-came_px // grid)) :] = 0
-
-
-def row_buffer(tiling: Tiling) -> dict[Grid, U16]:
-    """Zeroed rows for the windows of one row of tiles: per grid, uint16 (band, row, col)."""
-    rows, columns = tiling.grid.window_rows_px, tiling.padded_columns_px
-    return {
-        grid: np.zeros((len(bands), rows // grid, columns // grid), dtype=np.uint16)
-        for grid, bands in BANDS_OF_GRID.items()
-    }
 
 
 def tile_slot(grid: TileGrid) -> dict[Grid, U8]:
@@ -183,12 +134,6 @@ def tile_slot(grid: TileGrid) -> dict[Grid, U8]:
         g: np.zeros((1, len(bands), grid.window_rows_px // g, grid.window_columns_px // g), dtype=np.uint8)
         for g, bands in BANDS_OF_GRID.items()
     }
-
-
-def row_buffer_bytes(tiling: Tiling) -> int:
-    """Size of `row_buffer`, without making it."""
-    rows, columns = tiling.grid.window_rows_px, tiling.padded_columns_px
-    return sum(2 * len(bands) * (rows // g) * (columns // g) for g, bands in BANDS_OF_GRID.items())
 
 
 def tile_slot_bytes(grid: TileGrid) -> int:

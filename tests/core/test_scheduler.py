@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.radiometry import code_table
-from payload.core.scheduler import Scheduler, row_buffer, row_buffer_bytes, tile_slot, tile_slot_bytes
+from payload.core.row_ring import row_ring_bytes
+from payload.core.scheduler import Scheduler, tile_slot, tile_slot_bytes
 from payload.core.tiling import Tiling
 from payload.types import Grid, Tile, TileGrid
 from tests.core.strip_in_memory import ArraySource, random_dn, strip_info
 
 GRID = TileGrid(inner_rows_px=48, inner_columns_px=96, halo_px=24)
+WIDE_HALO = TileGrid(inner_rows_px=48, inner_columns_px=48, halo_px=72)
+grids = st.sampled_from([GRID, WIDE_HALO])
 sizes = st.integers(1, 260)
 
 
@@ -50,23 +53,27 @@ def whole_codes(dn: dict[Grid, np.ndarray]) -> dict[Grid, np.ndarray]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    sizes, sizes, st.integers(0, 9), st.sampled_from([6, 24, 48, 96]), st.integers(1, 3), st.integers(0, 3)
+    grids,
+    sizes,
+    sizes,
+    st.integers(0, 9),
+    st.sampled_from([6, 24, 48, 96]),
+    st.integers(1, 3),
+    st.integers(0, 3),
 )
 def test_every_window_is_cut_out_of_the_strip_as_it_lies_there(
-    rows: int, columns: int, seed: int, block_rows_px: int, slots: int, holes: int
+    grid: TileGrid, rows: int, columns: int, seed: int, block_rows_px: int, slots: int, holes: int
 ) -> None:
     dn = random_dn(rows, columns, seed, holes)
     info = strip_info(rows, columns)
-    seen = run(Scheduler(info, GRID, slots, block_rows_px, NumpyArithmetic()), ArraySource(info, dn))
+    seen = run(Scheduler(info, grid, slots, block_rows_px, NumpyArithmetic()), ArraySource(info, dn))
     codes = whole_codes(dn)
-    assert [tile.index for tile, _ in seen] == list(range(Tiling(GRID, rows, columns).tiles))
+    assert [tile.index for tile, _ in seen] == list(range(Tiling(grid, rows, columns).tiles))
     for tile, cut in seen:
-        for grid, part in cut.items():
-            row, col = (tile.window.row + 480) // grid, (tile.window.col + 480) // grid
-            np.testing.assert_array_equal(
-                part,
-                codes[grid][:, row : row + tile.window.rows // grid, col : col + tile.window.cols // grid],
-            )
+        for pitch, part in cut.items():
+            row, col = (tile.window.row + 480) // pitch, (tile.window.col + 480) // pitch
+            there = slice(row, row + tile.window.rows // pitch), slice(col, col + tile.window.cols // pitch)
+            np.testing.assert_array_equal(part, codes[pitch][(..., *there)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,22 +95,26 @@ def test_every_valid_pixel_is_handed_out_exactly_once(rows: int, columns: int, s
 
 
 @settings(max_examples=40, deadline=None)
-@given(sizes, sizes, st.data())
+@given(grids, sizes, sizes, st.integers(0, 260), st.sampled_from([6, 48, 96]), st.data())
 def test_tiles_done_before_are_not_handed_out_again_and_the_rest_is_unchanged(
-    rows: int, columns: int, data: st.DataObject
+    grid: TileGrid, rows: int, columns: int, delivered: int, block_rows_px: int, data: st.DataObject
 ) -> None:
     dn = random_dn(rows, columns, 5)
     info = strip_info(rows, columns)
-    everything = {
-        tile.index: cut
-        for tile, cut in run(Scheduler(info, GRID, 2, 48, NumpyArithmetic()), ArraySource(info, dn))
-    }
+
+    def cut_of(block_rows_px: int, done: set[int]) -> dict[int, dict[Grid, np.ndarray]]:
+        source = ArraySource(info, dn, rows_delivered=min(rows, delivered) // 6 * 6)
+        seen = run(Scheduler(info, grid, 2, block_rows_px, NumpyArithmetic(), done), source)
+        return {tile.index: cut for tile, cut in seen}
+
+    everything = cut_of(48, set())
     done = data.draw(st.sets(st.sampled_from(sorted(everything))))
-    rest = run(Scheduler(info, GRID, 2, 48, NumpyArithmetic(), done), ArraySource(info, dn))
-    assert [tile.index for tile, _ in rest] == sorted(everything.keys() - done)
-    for tile, cut in rest:
-        for grid, part in cut.items():
-            np.testing.assert_array_equal(part, everything[tile.index][grid])
+    rest = cut_of(block_rows_px, done)
+    assert list(rest) == sorted(everything.keys() - done)
+    for index, cut in rest.items():
+        assert cut.keys() == everything[index].keys()
+        for pitch, part in cut.items():
+            np.testing.assert_array_equal(part, everything[index][pitch])
 
 
 @given(sizes, sizes, st.integers(0, 260))
@@ -153,5 +164,7 @@ def test_a_tile_cannot_be_finished_twice() -> None:
 @given(sizes, sizes)
 def test_the_rows_and_slots_held_are_the_rows_and_slots_planned(rows: int, columns: int) -> None:
     tiling = Tiling(GRID, rows, columns)
-    assert sum(a.nbytes for a in row_buffer(tiling).values()) == row_buffer_bytes(tiling)
+    scheduler = Scheduler(strip_info(rows, columns), GRID, 1, 48, NumpyArithmetic())
+    held = (*scheduler._rows._counts.values(), *scheduler._rows._above.values())
+    assert sum(a.nbytes for a in held) == row_ring_bytes(tiling)
     assert sum(a.nbytes for a in tile_slot(GRID).values()) <= tile_slot_bytes(GRID)

@@ -12,11 +12,12 @@ import pytest
 from openvino import opset13
 
 from payload.core.scheduler import tile_slot
-from payload.drivers.engine_openvino import OpenVinoEngine
+from payload.drivers.engine_openvino import OpenVinoEngine, Shuffle, cut_shuffle
 from payload.drivers.network import Network
 from payload.errors import EngineLostError, EngineOutputError
 from payload.types import Precision, Task, Tile, TileGrid, Window
 from tools.networks.model_folder import FOLDER_OF_TASK
+from tools.networks.runtime import Runner
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 FOLDERS = {task: MODELS / name for task, name in FOLDER_OF_TASK.items()}
@@ -80,6 +81,37 @@ def test_scores_and_atmosphere_have_the_shapes_that_the_core_expects(engine: Ope
     assert ((gain > 0) & (gain <= 1)).all()
     assert ((albedo >= 0) & (albedo < 1)).all()
     assert (sigma > 0).all()
+
+
+def test_scores_are_those_of_the_whole_network_to_the_bit(engine: OpenVinoEngine) -> None:
+    tile = random_tile(2)
+    whole = Runner(FOLDERS[Task.SCENE] / "openvino_int8.xml")
+    expected = whole({grid: codes[0] for grid, codes in tile.codes.items()})
+    assert len(np.unique(expected)) > 50
+    engine.submit(Task.SCENE, tile)
+    inference = engine.collect(10)
+    assert inference is not None
+    np.testing.assert_array_equal(inference.output, expected)
+
+
+@pytest.mark.parametrize("block", [2, 4])
+def test_a_shuffle_cut_away_is_made_up_for(block: int) -> None:
+    squares = opset13.parameter([1, 3 * block**2, 5, 7], np.uint8, name="squares")
+    shuffled = opset13.depth_to_space(squares, "depth_first", block)
+    whole = ov.Model([shuffled], [squares], "shuffle")
+    cut = whole.clone()
+    assert cut_shuffle(cut) == block
+    content = np.random.default_rng(1).integers(0, 256, tuple(squares.shape), np.uint8)
+    planes, answer = (ov.compile_model(model, "CPU")([content])[0] for model in (whole, cut))
+    np.testing.assert_array_equal(Shuffle(answer.shape, block).undo(answer[0]), planes[0])
+
+
+@pytest.mark.parametrize(("mode", "block"), [("blocks_first", 4), ("depth_first", 3)])
+def test_another_shuffle_stays_in_the_network(mode: str, block: int) -> None:
+    squares = opset13.parameter([1, block**2, 5, 7], np.uint8, name="squares")
+    model = ov.Model([opset13.depth_to_space(squares, mode, block)], [squares], "shuffle")
+    assert cut_shuffle(model) == 1
+    assert model.output().get_shape() == ov.Shape([1, 1, 5 * block, 7 * block])
 
 
 def test_a_tile_gives_the_same_bits_whatever_else_is_in_flight(engine: OpenVinoEngine) -> None:
