@@ -2,7 +2,7 @@
 
 Reads what `python -m tools.train` left (scene and surface, whichever is there), quantizes
 with patches of l1c/train for calibration, measures memory in fresh processes and writes
-MODELS/scene_s2_v5 and MODELS/surface_s2_v5.
+MODELS/scene_s2_v6 and MODELS/surface_s2_v5.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tools.networks.card import write_card
 from tools.networks.folds import fold_folder, inside
 from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID, Runner
 from tools.networks.scene_evaluation import score_patches
-from tools.networks.scene_network import SceneNetwork
+from tools.networks.scene_network import SceneNetwork, recorded_network
 from tools.networks.surface_evaluation import beside_sen2cor, real_pairs
 from tools.networks.surface_network import CELL_PX, SurfaceNetwork
 
@@ -49,7 +49,7 @@ def load_network(folder: Path, task: Task) -> SceneNetwork | SurfaceNetwork:
     record = checkpoint.load_record(folder, task.value)
     network: SceneNetwork | SurfaceNetwork
     if task is Task.SCENE:
-        network = SceneNetwork(record["widths"])
+        network = recorded_network(record)
     else:
         network = SurfaceNetwork(record["low"], record["high"], record["prior"], record["widths"])
     checkpoint.load_weights(network, folder, task.value)
@@ -61,8 +61,7 @@ def quantize_task(task: Task, trained: Path, folder: Path, feeds: list[export.Fe
     folder.mkdir(parents=True, exist_ok=True)
     onnx_path = folder / "fp32.onnx"
     export.export_onnx(load_network(trained, task), onnx_path)
-    float_part = export.FLOAT_PART if task is Task.SURFACE else ()
-    model = export.read_codes(export.quantize(onnx_path, feeds, float_part))
+    model = export.read_codes(export.quantize(onnx_path, feeds, export.FLOAT_PART[task]))
     if task is Task.SCENE:
         model = export.answer_scores(model)
     return export.save(model, folder)

@@ -30,9 +30,9 @@ QUEUE_ENTRY_BYTES = 640
 STORE_BYTES = 4 << 20
 """SQLite: page cache, write-ahead log index, one statement's copy of a body."""
 
-ARITHMETIC_BYTES = 15 << 20
-"""Four compiled formulas and what they read and write, with what compiling them takes
-(measured 11.4 to 14.4 MiB)."""
+ARITHMETIC_BYTES = 8 << 20
+"""Four compiled formulas and what they read and write (measured 5.0 to 6.3 MiB). Compiling them takes as
+much again, which is free before the first row is held, and rows are more."""
 
 _SAMPLE_BYTES = 2
 _SCORES = 4

@@ -47,7 +47,7 @@ def test_the_chosen_shift_is_never_worse_than_none_and_finds_an_offset() -> None
     logits = rng.normal(0, 0.7, (4, 6000)).astype(np.float32)
     logits[label, np.arange(6000)] += 1.5
     logits[3] -= 1.5  # shadow is hardly ever said
-    shift = decision.best_shift([(logits, label)])
+    shift = decision.best_shift([(logits, label)], 0.0)
     assert shift[0] == 0
     assert shift[3] > 0.5
     assert decision.worth(logits, label, shift) > decision.worth(logits, label, np.zeros(4))

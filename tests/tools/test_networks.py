@@ -271,11 +271,11 @@ def test_of_the_candidates_that_one_is_kept_which_calls_the_least_snow_cloud(tmp
         with torch.no_grad():
             network.head.bias.reshape(4, -1)[said] += 1000.0
         folder = scene_making.candidate_folder(tmp_path, seed)
-        checkpoint.save(network, {"of": seed}, folder, scene_making.UNDECIDED)
+        checkpoint.save(network, {"of": seed, "widths": recipe.widths}, folder, scene_making.UNDECIDED)
     told = scene_making.choose(tmp_path, recipe, (5, 6, 7), [snow])
     assert told == {"seed": 6, "clear_snow_called_cloud": {"5": 1.0, "6": 0.0, "7": 1.0}}
-    assert checkpoint.load_record(tmp_path, scene_making.UNDECIDED) == {"of": 6}
-    thick = scene_making.undecided(scene_making.candidate_folder(tmp_path, 5), recipe)
+    assert checkpoint.load_record(tmp_path, scene_making.UNDECIDED)["of"] == 6
+    thick = scene_making.undecided(scene_making.candidate_folder(tmp_path, 5))
     assert scene_making.snow_called_cloud(thick, [bare]) == 0, "bright, but no snow"
 
 

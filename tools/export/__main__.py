@@ -1,7 +1,7 @@
 """Artifacts for every target from trained networks, made and gated without a device.
 
     python -m tools.make_myriad_env build/myriad          once, for myriad and cpu_v10
-    python -m tools.export models/scene_s2_v5 models/surface_s2_v5
+    python -m tools.export models/scene_s2_v6 models/surface_s2_v5
 
 For each model and each window of the boards:
   myriad   static ONNX (float32, opset 13, in build/export), an IR v10 with float16 weights that

@@ -141,6 +141,25 @@ class _Conversion:
             self._floats[value.tensor] = _Value(number, None)
         return self._floats[value.tensor]
 
+    def _quantized_input(self, port: ov.Output, wanted: Quantization) -> _Value:
+        value = self._value(port)
+        if value.quantization is not None:
+            return value
+        name = f"{port.get_node().get_friendly_name()}/quantized"
+        number = self._file.tensor(name, shape_of(port.get_node()), "int8", wanted)
+        self._file.operator("QUANTIZE", [value.tensor], number, "QuantizeOptions")
+        return _Value(number, wanted)
+
+    @staticmethod
+    def _common_quantization(node: ov.Node) -> Quantization | None:
+        """How all that goes into ``node`` is held by the quantizers before it, if that is alike."""
+        before = [port.get_node() for port in node.input_values()]
+        if any(one.get_type_name() != "FakeQuantize" for one in before):
+            return None
+        found = {range_of(one) for one in before}
+        quantization, shift = found.pop()
+        return None if found or shift else quantization
+
     # Operators
 
     def _parameter(self, node: ov.Node) -> None:
@@ -301,8 +320,12 @@ class _Conversion:
         )
 
     def _concat(self, node: ov.Node) -> None:
-        values = [self._float_input(node, place) for place in range(len(node.input_values()))]
-        output = self._made(node, None)
+        common = self._common_quantization(node)
+        if common is None:
+            values = [self._float_input(node, place) for place in range(len(node.input_values()))]
+        else:
+            values = [self._quantized_input(port, common) for port in node.input_values()]
+        output = self._made(node, common)
         self._file.operator(
             "CONCATENATION", [value.tensor for value in values], output, "ConcatenationOptions", axis=3
         )

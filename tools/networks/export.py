@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from openvino import opset13
 
 from payload.core.scene import LOGIT_RANGE, SCORE_MAX
+from payload.types import Task
 from tools.networks.runtime import CHANNELS_OF_GRID, GEOMETRY, INPUT_OF_GRID
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.surface_network import SurfaceNetwork
@@ -30,12 +31,16 @@ from tools.networks.surface_network import SurfaceNetwork
 OPSET = 13
 """Newest ONNX opset that every runtime we may meet reads without falling back."""
 
-FLOAT_PART = (
-    r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[2-9])\b.*",
-    r".*/(cell\w*|geometry|head|shortcut|Sigmoid)\b.*",
-)
-"""Operators of the surface network that stay float32: everything on cells, so that path
-reflectance keeps four digits; they are 1/144 of the pixels. (`Add` and `Add_1` are the stem's.)"""
+FLOAT_PART = {
+    Task.SCENE: (r".*/second_look/.*",),
+    Task.SURFACE: (
+        r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[2-9])\b.*",
+        r".*/(cell\w*|geometry|head|shortcut|Sigmoid)\b.*",
+    ),
+}
+"""Operators that stay float32. The second look takes large numbers from each other, on 1/16 of the pixels
+and fewer. Of the surface network everything on cells, so that path reflectance keeps four digits; they are
+1/144 of the pixels. (`Add` and `Add_1` are the stem's.)"""
 
 Feed = Mapping[str, NDArray[np.float32]]
 
@@ -84,7 +89,7 @@ def quantize(onnx_path: Path, calibration: Sequence[Feed], float_part: Sequence[
         nncf.Dataset(list(calibration)),
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(calibration),
-        ignored_scope=nncf.IgnoredScope(patterns=list(float_part)) if float_part else None,
+        ignored_scope=nncf.IgnoredScope(patterns=list(float_part), validate=False),
         advanced_parameters=AdvancedQuantizationParameters(
             overflow_fix=OverflowFix.ENABLE,
             activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM,

@@ -15,12 +15,14 @@ from torch.nn.utils import parametrize
 
 from payload.types import Grid
 from tools.material import Patch
-from tools.networks.frozen import STEPS, Constant, quantized_layers, rounded
+from tools.networks.frozen import STEPS, Constant, float_layer, quantized_layers, rounded
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import augment, crop
 from tools.networks.scene_training import class_loss
+from tools.networks.second_look import SecondLook
 
 LAST_LAYERS = ("decode4a", "decode4b", "head")
+LOOK = "second_look/weigh"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,17 @@ def network_of(topology: bytes, weights: bytes) -> SceneNetwork:
     widths = [layers[name].weight.shape[0] for name in ("encode4", "encode8", "bottom16a")]
     network = SceneNetwork(widths)
     state = {}
+    if (weighing := float_layer(topology, LOOK)) is not None:
+        network.take(SecondLook())
+        for name, constant in zip(("weight", "bias"), weighing, strict=True):
+            values = torch.from_numpy(constant.values(weights).copy())
+            state[f"{LOOK}.{name}".replace("/", ".")] = values.reshape(
+                (1, -1, 1, 1) if name == "weight" else -1
+            )
+    modules = dict(network.named_children())
     for name, layer in layers.items():
+        if name not in modules:  # means of blocks, which nothing learns
+            continue
         state[f"{name}.weight"] = torch.from_numpy(layer.floats(weights).copy())
         if layer.bias is not None:
             state[f"{name}.bias"] = torch.from_numpy(layer.bias.values(weights).ravel().copy())

@@ -8,7 +8,7 @@ over the old ones; topology, ranges of activations and everything else keep ever
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,42 @@ class QuantizedLayer:
         return values * self.scale.values(weights).astype(np.float32)
 
 
+class _Graph:
+    """The layers of an IR and what each reads."""
+
+    def __init__(self, topology: bytes) -> None:
+        root = ElementTree.fromstring(topology)
+        self.layers = {layer.get("id"): layer for layer in root.iterfind("./layers/layer")}
+        self.sources: dict[str | None, list[str | None]] = {}
+        for edge in root.iterfind("./edges/edge"):
+            self.sources.setdefault(edge.get("to-layer"), []).append(edge.get("from-layer"))
+        self._held = {constant.name: constant for constant in constants(topology)}
+
+    def constants_of(self, number: str | None) -> list[Constant]:
+        """The constants that a layer reads, through conversions."""
+        return [one for source in self.sources.get(number, []) if (one := self._constant(source))]
+
+    def _constant(self, number: str | None) -> Constant | None:
+        layer = self.layers[number]
+        if layer.get("type") == "Convert":
+            layer = self.layers[self.sources[number][0]]
+        return self._held.get(layer.get("name", "")) if layer.get("type") == "Const" else None
+
+    def module_behind(self, number: str | None) -> str:
+        """The module of the first layer behind one whose name is a path."""
+        reader = number
+        while reader == number or not self.layers[reader].get("name", "").startswith("/"):
+            reader = next(target for target, given in self.sources.items() if reader in given)
+        return self.layers[reader].get("name", "").split("/")[1]
+
+    def bias_of(self, path: str) -> Constant | None:
+        """What is added to the convolution whose name begins with ``path``."""
+        for number, layer in self.layers.items():
+            if layer.get("type") == "Add" and layer.get("name", "").startswith(f"/{path}/Conv"):
+                return next(iter(self.constants_of(number)), None)
+        return None
+
+
 def quantized_layers(topology: bytes) -> list[QuantizedLayer]:
     """Every convolution with INT8 weights, in the order of the graph.
 
@@ -73,46 +109,27 @@ def quantized_layers(topology: bytes) -> list[QuantizedLayer]:
     reads that; its name, or that of what reads it, begins with /module/. The bias is added in a
     layer named /module/Conv or /module/ConvTranspose.
     """
-    root = ElementTree.fromstring(topology)
-    layers = {layer.get("id"): layer for layer in root.iterfind("./layers/layer")}
-    sources: dict[str | None, list[str | None]] = {}
-    for edge in root.iterfind("./edges/edge"):
-        sources.setdefault(edge.get("to-layer"), []).append(edge.get("from-layer"))
-    held = {constant.name: constant for constant in constants(topology)}
-
-    def constant_of(number: str | None) -> Constant | None:
-        layer = layers[number]
-        if layer.get("type") == "Convert":
-            layer = layers[sources[number][0]]
-        return held.get(layer.get("name", "")) if layer.get("type") == "Const" else None
-
+    graph = _Graph(topology)
     found = []
-    for number, layer in layers.items():
+    for number, layer in graph.layers.items():
         if layer.get("type") != "Multiply":
             continue
-        inputs = [constant_of(source) for source in sources[number]]
-        weight = next((one for one in inputs if one and one.kind == "i8"), None)
-        scale = next((one for one in inputs if one and one.kind == "f32"), None)
+        inputs = graph.constants_of(number)
+        weight = next((one for one in inputs if one.kind == "i8"), None)
+        scale = next((one for one in inputs if one.kind == "f32"), None)
         if weight and scale:
-            reader: str | None = number
-            while reader == number or not layers[reader].get("name", "").startswith("/"):
-                reader = next(target for target, given in sources.items() if reader in given)
-            module = layers[reader].get("name", "").split("/")[1]
-            found.append(QuantizedLayer(module, weight, scale, _bias(module, layers, sources, constant_of)))
+            module = graph.module_behind(number)
+            found.append(QuantizedLayer(module, weight, scale, graph.bias_of(module)))
     return found
 
 
-def _bias(
-    module: str,
-    layers: Mapping[str | None, ElementTree.Element],
-    sources: Mapping[str | None, list[str | None]],
-    constant_of: Callable[[str | None], Constant | None],
-) -> Constant | None:
-    for number, layer in layers.items():
-        name = layer.get("name", "")
-        if layer.get("type") == "Add" and name.startswith(f"/{module}/Conv"):
-            return next((one for source in sources[number] if (one := constant_of(source))), None)
-    return None
+def float_layer(topology: bytes, path: str) -> tuple[Constant, Constant] | None:
+    """Weight and bias of a float32 convolution by its path, like second_look/weigh, if it is there."""
+    weight = next(
+        (one for one in constants(topology) if one.name == f"{path.replace('/', '.')}.weight"), None
+    )
+    bias = _Graph(topology).bias_of(path)
+    return None if weight is None or bias is None else (weight, bias)
 
 
 def int8_weights(topology: bytes) -> list[Constant]:

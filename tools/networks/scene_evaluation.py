@@ -29,17 +29,17 @@ def cross_validate(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str,
     the network that saw simulated scenes alone, of those that saw none if they are there, and of the rule."""
     labelled = [seen_by(patch, recipe.profile) for patch in labelled_patches(shared)]
     folds = fold_of_place(labelled)
-    untuned, unsimulated = kept(simulated_folder(folder), recipe), unsimulated_folder(folder)
+    untuned, unsimulated = kept(simulated_folder(folder)), unsimulated_folder(folder)
     totals: dict[str, NDArray[np.int64]] = {}
     for fold in range(FOLDS):
         own = fold_folder(folder, fold)
         networks = {
-            "float32": kept(own, recipe),
-            "undecided": undecided(own, recipe),
+            "float32": kept(own),
+            "undecided": undecided(own),
             "simulation_alone": untuned,
         }
         if unsimulated.exists():
-            networks["without_simulation"] = undecided(fold_folder(unsimulated, fold), recipe)
+            networks["without_simulation"] = undecided(fold_folder(unsimulated, fold))
         thresholds = threshold_rule.tune(outside(labelled, folds, fold), recipe.seed)
         for patch in inside(labelled, folds, fold):
             assert patch.label is not None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ import torch
 from payload.types import Band, Task
 from tools.evaluate.clear_run import CLOUD, is_snow
 from tools.material import Patch, clear_patches, labelled_patches, simulated_patches
-from tools.networks import checkpoint, decision
+from tools.networks import checkpoint, decision, second_look_fit
 from tools.networks.folds import FOLDS, fold_folder, fold_of_place, inside, outside
-from tools.networks.profiles import FULL, seen_by
-from tools.networks.scene_network import SceneNetwork
+from tools.networks.profiles import FULL, PROFILES, seen_by
+from tools.networks.scene_network import SceneNetwork, recorded_network
 from tools.networks.scene_samples import Grounds, SceneRecipe
 from tools.networks.scene_training import classify, train_scene
+from tools.networks.second_look import COARSE, FINE
 from tools.simulate.patch_files import at_10m
 
 UNDECIDED = "scene_undecided"
@@ -71,7 +72,7 @@ def train_one(
     grounds, start = Grounds(labelled, clear), None
     if simulated is not None:
         grounds = Grounds(labelled, clear, simulated_patches(simulated))
-        start = kept(simulated_folder(folder), recipe)
+        start = kept(simulated_folder(folder))
     network = train_scene(grounds, recipe, note, target / PROGRESS, start)
     checkpoint.save(network, record, target, UNDECIDED)
 
@@ -94,45 +95,59 @@ def choose(
     """Keep that candidate for all places which calls the least snow of ``scenes``, which none saw, cloud."""
     shares = {}
     for seed in seeds:
-        network = undecided(candidate_folder(folder, seed), recipe)
+        network = undecided(candidate_folder(folder, seed))
         shares[seed] = round(snow_called_cloud(network, scenes, recipe.profile), 4)
     best = min(shares, key=lambda seed: (shares[seed], seed))
     own = candidate_folder(folder, best)
     record = checkpoint.load_record(own, UNDECIDED)
-    checkpoint.save(undecided(own, recipe), record, folder, UNDECIDED)
+    checkpoint.save(undecided(own), record, folder, UNDECIDED)
     return {"seed": best, "clear_snow_called_cloud": {str(seed): share for seed, share in shares.items()}}
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
-    """Move the lines between the classes of every trained network (`decision`), and say by how much.
+    """Give every trained network its second look (`second_look`), move the lines between its classes
+    (`decision`), and say by how much. Both come from what the networks of other folds said of their own.
 
     The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
     """
     labelled = [seen_by(patch, recipe.profile) for patch in labelled_patches(shared)]
     folds = fold_of_place(labelled)
-    judged: dict[int, list[decision.Judged]] = {}
-    for fold in range(FOLDS):
-        network = undecided(fold_folder(folder, fold), recipe)
-        judged[fold] = [decision.judge(network, patch) for patch in inside(labelled, folds, fold)]
+    places = {fold: inside(labelled, folds, fold) for fold in range(FOLDS)}
+    networks: dict[int | None, SceneNetwork] = {None: undecided(folder)}
+    networks |= {fold: undecided(fold_folder(folder, fold)) for fold in range(FOLDS)}
+    looks_twice = {Band(name) for name in FINE + COARSE} <= set(PROFILES[recipe.profile])
+    if looks_twice:
+        evidence = {f: [second_look_fit.evidence_of(networks[f], p) for p in places[f]] for f in places}
+        for fold, network in networks.items():
+            network.take(second_look_fit.fit(_of_others(evidence, fold)))
+    judged = {f: [decision.judge(networks[f], patch) for patch in places[f]] for f in places}
+    given_back = decision.GIVEN_BACK if looks_twice else 0.0
     shifts = {}
-    for fold in (None, *range(FOLDS)):
-        others = [part for number, parts in judged.items() if number != fold for part in parts]
-        shift = decision.even(decision.best_shift(others))
+    for fold, network in networks.items():
+        shift = decision.even(decision.best_shift(_of_others(judged, fold), given_back))
         target = folder if fold is None else fold_folder(folder, fold)
-        network = undecided(target, recipe)
         decision.apply_shift(network, shift)
-        checkpoint.save(network, checkpoint.load_record(target, UNDECIDED), target, Task.SCENE.value)
+        record = checkpoint.load_record(target, UNDECIDED) | {"second_look": looks_twice}
+        checkpoint.save(network, record, target, Task.SCENE.value)
         shifts["all places" if fold is None else f"fold {fold}"] = decision.named(shift)
     return shifts
 
 
-def undecided(folder: Path, recipe: SceneRecipe) -> SceneNetwork:
+Found = TypeVar("Found")
+
+
+def _of_others(found: Mapping[int, Sequence[Found]], fold: int | None) -> list[Found]:
+    """What all folds but one have found."""
+    return [one for number, some in found.items() if number != fold for one in some]
+
+
+def undecided(folder: Path) -> SceneNetwork:
     """The network of a folder as trained."""
-    return kept(folder, recipe, UNDECIDED)
+    return kept(folder, UNDECIDED)
 
 
-def kept(folder: Path, recipe: SceneRecipe, name: str = Task.SCENE.value) -> SceneNetwork:
+def kept(folder: Path, name: str = Task.SCENE.value) -> SceneNetwork:
     """The network that a folder keeps by that name."""
-    network = SceneNetwork(recipe.widths)
+    network = recorded_network(checkpoint.load_record(folder, name))
     checkpoint.load_weights(network, folder, name)
     return network.eval()

@@ -12,6 +12,7 @@
 
 The way at the bottom carries what each 40 m square says itself, all 91 numbers of it: without it
 outlines were as soft as the convolutions (docs/decisions/0064).
+A second look at what is bright may take cloud back in the last layer (`second_look`).
 Every change of resolution is a 2 x 2 patch, so nothing leaks across blocks. Convolutions
 reach 4 + 8 + 16 + 16 + 8 + 4 + 4 = 60 px, whole 16 px blocks round that up: seen from the
 edge of an inner, which windows place 72 px plus a multiple of 48 px from their own edge,
@@ -21,11 +22,17 @@ Only operators that a Myriad X compiler accepts are used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from payload.core.scene import LOGIT_RANGE
+from payload.types import SceneClass
+from tools.networks.blocks import means_of_blocks
+from tools.networks.second_look import CHANNELS, STRENGTH, SecondLook
 
 CLASSES = 4
 RECEPTIVE_PX = 72
@@ -36,6 +43,9 @@ STEM_WIDTH = 64
 """Of a square's 91 codes nothing much is lost."""
 CODES_PER_UNIT = 255.0
 
+LOOKED_AT_20M = [2, 3]
+"""B07 and B8A among the bands of 20 m."""
+
 
 def _conv3(width: int) -> nn.Conv2d:
     return nn.Conv2d(width, width, 3, padding=1)
@@ -43,6 +53,9 @@ def _conv3(width: int) -> nn.Conv2d:
 
 class SceneNetwork(nn.Module):
     """Codes (0..255 as float) on three grids to logits (N, 4, R, C); R and C multiples of 48."""
+
+    block10: Tensor
+    block20: Tensor
 
     def __init__(self, widths: Sequence[int] = (32, 64, 96)) -> None:
         super().__init__()
@@ -68,8 +81,27 @@ class SceneNetwork(nn.Module):
         self.head = nn.Conv2d(STEM_WIDTH, CLASSES * STEM_PX * STEM_PX, 1)
         self.shuffle = nn.PixelShuffle(STEM_PX)
         self.code_scale = 1.0 / CODES_PER_UNIT
+        self.second_look: SecondLook | None = None
+        self.register_buffer("block10", means_of_blocks(4, 4), persistent=False)
+        self.register_buffer("block20", means_of_blocks(6, 2)[LOOKED_AT_20M], persistent=False)
+
+    def take(self, look: SecondLook) -> None:
+        """From now on ``look`` takes cloud back where it doubts it."""
+        taken = torch.zeros(CLASSES, STEM_PX * STEM_PX, CHANNELS, 1, 1)
+        taken[[SceneClass.THICK_CLOUD, SceneClass.THIN_CLOUD]] = -2 * LOGIT_RANGE / (CHANNELS * STRENGTH)
+        head = nn.Conv2d(STEM_WIDTH + CHANNELS, self.head.out_channels, 1)
+        with torch.no_grad():
+            head.weight.copy_(torch.cat([taken.flatten(0, 1), self.head.weight[:, -STEM_WIDTH:]], 1))
+            head.bias.copy_(self.head.bias)  # type: ignore[union-attr,arg-type]
+        self.head, self.second_look = head, look
+
+    def blocks(self, b10: Tensor, b20: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean codes for the second look, (N, 4, R/4, C/4) and (N, 2, R/4, C/4)."""
+        fine = functional.conv2d(b10, self.block10, stride=STEM_PX)
+        return fine, functional.conv2d(b20, self.block20, stride=STEM_PX // 2)
 
     def forward(self, b10: Tensor, b20: Tensor, b60: Tensor) -> Tensor:
+        doubt = None if self.second_look is None else self.second_look(*self.blocks(b10, b20))
         if self.code_scale != 1.0:
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
         b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
@@ -85,6 +117,8 @@ class SceneNetwork(nn.Module):
         quarter = torch.relu(self.decode4a(quarter))
         quarter = torch.relu(self.decode4b(quarter))
         sharp = torch.relu(self.join4(quarter) + self.detail4(stem))
+        if doubt is not None:
+            sharp = torch.cat([doubt, sharp], 1)
         logits: Tensor = self.shuffle(self.head(sharp))
         return logits
 
@@ -94,6 +128,14 @@ class SceneNetwork(nn.Module):
             for stem in (self.stem10, self.stem20, self.stem60):
                 stem.weight.mul_(self.code_scale)
         self.code_scale = 1.0
+
+
+def recorded_network(record: Mapping[str, Any]) -> SceneNetwork:
+    """A network as a training record describes it, without its weights."""
+    network = SceneNetwork(record["widths"])
+    if record.get("second_look"):
+        network.take(SecondLook())
+    return network
 
 
 def build_scene_network(widths: Sequence[int], seed: int) -> SceneNetwork:

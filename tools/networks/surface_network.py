@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tools.networks.blocks import means_of_blocks
+
 BANDS = 12
 CODES = 13
 QUANTITIES = 4
@@ -36,11 +38,6 @@ LEAST_SEEN = 1 / 16
 MAX_ALBEDO = 0.5
 MIN_SIGMA = 0.0005
 MAX_SIGMA = 0.25
-
-
-def _means_of_blocks(bands: int, size: int) -> Tensor:
-    """Weights of a convolution that gives the mean of every block of every band by itself."""
-    return torch.eye(bands)[:, :, None, None].expand(-1, -1, size, size) / size**2
 
 
 class _Seen(nn.Module):
@@ -107,9 +104,8 @@ class SurfaceNetwork(nn.Module):
         self.pixel2 = nn.Conv2d(pixel, feature, 1)
         self.mean = nn.AvgPool2d(CELL_40M)
         self.peak = nn.MaxPool2d(CELL_40M)
-        # Block means as convolutions: in INT8 their sums are exact, a pool of bytes would round.
-        self.register_buffer("block10", _means_of_blocks(4, 4), persistent=False)
-        self.register_buffer("block20", _means_of_blocks(6, 2), persistent=False)
+        self.register_buffer("block10", means_of_blocks(4, 4), persistent=False)
+        self.register_buffer("block20", means_of_blocks(6, 2), persistent=False)
         self.mean10 = nn.AvgPool2d(CELL_40M)
         self.mean20 = nn.AvgPool2d(CELL_40M)
         self.mean60 = nn.AvgPool2d(CELL_PX // 6)
