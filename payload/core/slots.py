@@ -192,7 +192,7 @@ def booted(record: SlotRecord, intact: Collection[SlotName], limits: TrialLimits
             found = moved(found, name, Occurrence.DAMAGED)
     if found.is_trial:
         if found.trial_boots < limits.boots:
-            return replace(_next(found), trial_boots=found.trial_boots + 1)
+            return _fallen_back(replace(_next(found), trial_boots=found.trial_boots + 1))
         found = moved(found, found.active, Occurrence.FAILED)
     if found is not record:
         found = replace(found, sequence=record.sequence + 1)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from payload.core import slots
@@ -90,8 +90,15 @@ def step(record: SlotRecord, kind: str, *what: object) -> list[SlotRecord]:
     return way if stops == 3 else [*way, slots.activated(way[-1], name)]
 
 
+LAST_GOOD_LOST_DURING_A_TRIAL = [
+    *(("install", 1, 2), ("tile", True), ("tile", True), ("tile", True)),
+    *(("install", 1, 2), ("boot", {SlotName.B})),
+]
+
+
 @settings(max_examples=300)
 @given(STEPS)
+@example(LAST_GOOD_LOST_DURING_A_TRIAL)
 def test_whatever_happens_a_good_model_is_active(steps: list[tuple[object, ...]]) -> None:
     record = SlotRecord()
     for kind, *what in steps:
