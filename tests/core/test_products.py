@@ -6,6 +6,7 @@ import struct
 import zlib
 from dataclasses import replace
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,16 @@ from hypothesis.extra import numpy as hnp
 
 from payload.core import products
 from payload.core.products import Content, ProductLabel, ProductOrigin
-from payload.core.products.samples import Codec, decode_samples, encode_samples, quantise, restore, step_of
+from payload.core.products.samples import (
+    Codec,
+    decode_samples,
+    encode_samples,
+    gaps_of,
+    hold_over,
+    quantise,
+    restore,
+    step_of,
+)
 from payload.errors import ProductError
 from payload.types import (
     BANDS_OF_GRID,
@@ -101,6 +111,52 @@ def test_an_error_of_0_means_lossless_and_the_counts_are_left_as_they_are() -> N
 def test_every_codec_gives_back_every_plane(plane: np.ndarray, codec: Codec) -> None:
     code = encode_samples(plane, codec)
     np.testing.assert_array_equal(decode_samples(code, codec, 8 * plane.itemsize, *plane.shape), plane)
+
+
+def gaps_like_cloud(seed: int, rows: int, cols: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((-(-rows // 3), -(-cols // 3))) < rng.random()
+    return coarse.repeat(3, axis=0).repeat(3, axis=1)[:rows, :cols]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 4), st.integers(0, 1000))
+@settings(max_examples=150, deadline=None)
+def test_what_holds_over_gaps_is_what_was_there_before_them(
+    rows: int, cols: int, bands: int, seed: int
+) -> None:
+    steps = np.random.default_rng(seed).integers(1, 9, (bands, rows, cols), dtype=np.uint16)
+    steps *= ~gaps_like_cloud(seed, rows, cols)
+    gaps, held = gaps_of(steps), steps.copy()
+    hold_over(held, gaps)
+    np.testing.assert_array_equal(held[:, ~gaps], steps[:, ~gaps])
+    row, col = np.nonzero(gaps[1:])
+    np.testing.assert_array_equal(held[:, row + 1, col], held[:, row, col], "a gap adds no difference")
+    for c in np.flatnonzero(gaps[0] & ~gaps.all(axis=0)):
+        assert (held[:, 0, c] == steps[:, np.flatnonzero(~gaps[:, c])[0], c]).all()
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000), st.sampled_from([0, 10]))
+@settings(max_examples=60, deadline=None)
+def test_gaps_come_back_as_gaps_whatever_their_form(rows: int, cols: int, seed: int, error: int) -> None:
+    counts = np.random.default_rng(seed).integers(1, 9000, (4, rows, cols), dtype=np.uint16)
+    counts *= ~gaps_like_cloud(seed, rows, cols)
+    counts[2, seed % rows, seed % cols] = 0  # dark in one band is not a gap
+    label = replace(LABEL, window=Window(0, 0, rows, cols))
+    sigma = np.zeros((4, 2, 2), np.float32)[:, : -(-rows // 24), : -(-cols // 24)]
+    found = products.decode(products.encode_surface(label, Grid.R10M, counts, sigma, error))
+    planes = np.stack(found.planes[:4])
+    np.testing.assert_array_equal(planes == 0, counts == 0)
+    assert np.abs(planes.astype(int) - counts).max() <= error
+
+
+def test_a_code_is_read_as_the_document_says() -> None:
+    """libaec without a predictor gives 0, -1, 1, -2, 2 ... as 0, 1, 2, 3, 4 ..."""
+    plane = np.array([[7, 9, 65535], [7, 8, 0]], np.uint16)
+    code = encode_samples(plane, Codec.CCSDS_121)
+    differences = [7, 2, 65526 - 65536, 0, -1, 1]  # 65526 and 0 - 65535 wrap around
+    folded = imagecodecs.aec_decode(code, bitspersample=16, flags=0, blocksize=16, rsi=128, out=4096)
+    expected = [2 * d if d >= 0 else -2 * d - 1 for d in differences]
+    assert np.frombuffer(folded, "<u2")[:6].tolist() == expected
 
 
 @given(st.integers(1, 9000), st.integers(0, 9000), st.sampled_from([np.uint8, np.uint16]))
@@ -215,7 +271,7 @@ def sealed(body: bytes) -> bytes:
     ("offset", "wrong", "reason"),
     [
         (0, b"JPEG", "no product"),
-        (4, b"\x02", "version 2"),
+        (4, b"\x03", "version 3"),
         (5, b"\xee", "unknown kind"),
         (7, b"\xff", "strip id"),
         (6, b"\xff", "unknown content"),
@@ -269,7 +325,7 @@ def test_every_byte_of_the_header_stands_where_the_document_says() -> None:
     expected = b"".join(
         [
             b"SKYP",  # 0 magic
-            b"\x01",  # 4 version
+            b"\x02",  # 4 version
             b"\x01",  # 5 kind: statistics
             b"\x01",  # 6 planes
             b"\x12",  # 7 characters of the strip id: 18

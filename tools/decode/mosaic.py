@@ -64,7 +64,7 @@ def layers_of(found: Sequence[Found]) -> list[Layer]:
     kinds: dict[tuple[str, int], tuple[Found, int]] = {}
     for product in found:
         for number, plane in enumerate(product.container.planes):
-            if plane.pitch_px == 0:
+            if plane.pitch_px == 0 or plane.content is Content.GAPS:  # no picture of their own
                 continue
             key = (_layer_name(product.container, number), plane.pitch_px)
             place = _place(product.container.label.window, plane.pitch_px, plane.rows, plane.cols)

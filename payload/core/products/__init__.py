@@ -26,12 +26,23 @@ from payload.core.products.container import (
     pack,
     unpack,
 )
-from payload.core.products.samples import Codec, decode_samples, encode_samples, quantise, restore, step_of
+from payload.core.products.samples import (
+    Codec,
+    decode_samples,
+    encode_bits,
+    encode_samples,
+    gaps_of,
+    hold_over,
+    quantise,
+    restore,
+    step_of,
+)
 from payload.core.surface import CELL_PX
 from payload.errors import ProductError
 from payload.types import (
     BANDS_OF_GRID,
     F32,
+    NO_DATA_COUNTS,
     SURFACE_BANDS_OF_GRID,
     U8,
     U16,
@@ -131,18 +142,14 @@ def encode_surface(label: ProductLabel, grid: Grid, counts: U16, sigma: F32, max
         sigma: float32 (band, cell row, cell col), counts.
         max_error_dn: what comes back is never further than this from ``counts``.
     """
-    bands = SURFACE_BANDS_OF_GRID[grid]
+    bands, step = SURFACE_BANDS_OF_GRID[grid], step_of(max_error_dn)
+    steps = quantise(counts, max_error_dn)
+    gaps = gaps_of(steps)
+    if has_gaps := bool(gaps.any()):
+        hold_over(steps, gaps)
     planes = [
-        _plane(
-            label,
-            Content.SURFACE,
-            band,
-            quantise(samples, max_error_dn),
-            grid,
-            Codec.CCSDS_121,
-            step_of(max_error_dn),
-        )
-        for band, samples in zip(bands, counts, strict=True)
+        _plane(label, Content.SURFACE, band, samples, grid, Codec.CCSDS_121, step)
+        for band, samples in zip(bands, steps, strict=True)
     ]
     known = np.nan_to_num(sigma, nan=SIGMA_UNKNOWN, posinf=SIGMA_UNKNOWN, neginf=SIGMA_UNKNOWN)
     cells = np.rint(np.clip(known, 0, SIGMA_UNKNOWN)).astype(np.uint16)
@@ -150,6 +157,10 @@ def encode_surface(label: ProductLabel, grid: Grid, counts: U16, sigma: F32, max
         _plane(label, Content.SIGMA, band, samples, CELL_PX, Codec.CCSDS_121)
         for band, samples in zip(bands, cells, strict=True)
     ]
+    if has_gaps:
+        rows, cols = gaps.shape
+        header = PlaneHeader(Content.GAPS, None, Codec.ZSTD, 1, grid, 1, rows, cols, 0, 0)
+        planes.append((header, encode_bits(gaps)))
     return pack(SURFACE_KIND_OF_GRID[grid], label, planes)
 
 
@@ -198,14 +209,24 @@ def decode(body: bytes) -> DecodedProduct:
 
 
 def decode_plane(container: Container, plane: PlaneHeader) -> U8 | U16:
-    """One plane (row, col); counts are counts again.
+    """One plane (row, col); counts are counts again, and 0 in the gaps.
 
     Raises:
         ProductError: the code is not that of such a plane.
     """
+    samples = _samples_of(container, plane)
+    if plane.bits != 16:
+        return samples
+    counts = restore(samples.astype(np.uint16, copy=False), plane.step)
+    for gaps in container.planes if plane.content is Content.SURFACE else ():
+        if gaps.content is Content.GAPS and (gaps.rows, gaps.cols) == (plane.rows, plane.cols):
+            counts = np.where(_samples_of(container, gaps), np.uint16(NO_DATA_COUNTS), counts)
+    return counts
+
+
+def _samples_of(container: Container, plane: PlaneHeader) -> U8 | U16:
     code = container.body[plane.start_byte : plane.start_byte + plane.size_bytes]
-    samples = decode_samples(code, plane.codec, plane.bits, plane.rows, plane.cols)
-    return samples if plane.bits == 8 else restore(samples.astype(np.uint16, copy=False), plane.step)
+    return decode_samples(code, plane.codec, plane.bits, plane.rows, plane.cols)
 
 
 def decode_statistics(container: Container) -> SceneStats:

@@ -32,7 +32,7 @@ from payload.types import (
 )
 
 MAGIC = b"SKYP"
-VERSION = 1
+VERSION = 2
 MAX_PRODUCT_BYTES = 1 << 28
 STRIP_ID_MAX_CHARS = 64
 MODEL_HEX_DIGITS = 16
@@ -71,6 +71,7 @@ class Content(IntEnum):
     SURFACE = 6
     SIGMA = 7
     TOP_OF_ATMOSPHERE = 8
+    GAPS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,8 @@ def _unpack_planes(body: bytes, table_byte: int, start_byte: int, window: Window
 
 def _check_plane(plane: PlaneHeader, window: Window) -> None:
     """A plane allocates what its window allows, and no more."""
-    if plane.bits not in (8, 16) or plane.step % 2 == 0:
+    is_gaps = plane.content is Content.GAPS
+    if plane.bits not in ((1,) if is_gaps else (8, 16)) or plane.step % 2 == 0:
         raise ProductError(f"plane of {plane.bits} bits and step {plane.step} cannot be")
     if plane.pitch_px == 0:
         fits = plane.rows == 1 and plane.cols <= plane.size_bytes
