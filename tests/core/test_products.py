@@ -29,6 +29,7 @@ from payload.errors import ProductError
 from payload.types import (
     BANDS_OF_GRID,
     SURFACE_BANDS_OF_GRID,
+    Band,
     Georeference,
     Grid,
     ProductKind,
@@ -147,6 +148,16 @@ def test_gaps_come_back_as_gaps_whatever_their_form(rows: int, cols: int, seed: 
     planes = np.stack(found.planes[:4])
     np.testing.assert_array_equal(planes == 0, counts == 0)
     assert np.abs(planes.astype(int) - counts).max() <= error
+
+
+def test_a_band_that_lies_beside_another_is_not_read_without_it() -> None:
+    """B12 lies beside B11, that beside B05; a product without B05 says so."""
+    whole = products.unpack(surface_body(Grid.R20M))
+    planes = {plane.band: plane for plane in whole.planes if plane.content is Content.SURFACE}
+    without = replace(whole, planes=tuple(plane for plane in whole.planes if plane.band is not Band.B05))
+    for band in (Band.B12, Band.B06):
+        with pytest.raises(ProductError, match="without that of B05"):
+            products.decode_plane(without, planes[band])
 
 
 def test_a_code_is_read_as_the_document_says() -> None:

@@ -80,6 +80,19 @@ SURFACE_KIND_OF_GRID: Mapping[Grid, ProductKind] = {
     Grid.R60M: ProductKind.SURFACE_60M,
 }
 
+REFERENCE_BAND: Mapping[Band, Band] = {
+    Band.B03: Band.B02,
+    Band.B04: Band.B03,
+    Band.B06: Band.B05,
+    Band.B07: Band.B06,
+    Band.B8A: Band.B07,
+    Band.B11: Band.B05,
+    Band.B12: Band.B11,
+}
+"""Of these bands, surface reflectance is coded as how far it lies, in steps, from that of another band.
+On real scenes at native resolution that saves 6 % of the bits at 10 m and 12 % at 20 m; B08, B01 and B09
+are like no other (docs/decisions/0069)."""
+
 SIGMA_UNKNOWN = 65535
 """Standard deviation in counts that stands for "not known" and for all that is larger."""
 
@@ -147,9 +160,10 @@ def encode_surface(label: ProductLabel, grid: Grid, counts: U16, sigma: F32, max
     gaps = gaps_of(steps)
     if has_gaps := bool(gaps.any()):
         hold_over(steps, gaps)
+    steps_of = dict(zip(bands, steps, strict=True))
     planes = [
-        _plane(label, Content.SURFACE, band, samples, grid, Codec.CCSDS_121, step)
-        for band, samples in zip(bands, steps, strict=True)
+        _plane(label, Content.SURFACE, band, _beside_reference(band, steps_of), grid, Codec.CCSDS_121, step)
+        for band in bands
     ]
     known = np.nan_to_num(sigma, nan=SIGMA_UNKNOWN, posinf=SIGMA_UNKNOWN, neginf=SIGMA_UNKNOWN)
     cells = np.rint(np.clip(known, 0, SIGMA_UNKNOWN)).astype(np.uint16)
@@ -162,6 +176,13 @@ def encode_surface(label: ProductLabel, grid: Grid, counts: U16, sigma: F32, max
         header = PlaneHeader(Content.GAPS, None, Codec.ZSTD, 1, grid, 1, rows, cols, 0, 0)
         planes.append((header, encode_bits(gaps)))
     return pack(SURFACE_KIND_OF_GRID[grid], label, planes)
+
+
+def _beside_reference(band: Band, steps_of: Mapping[Band, U16]) -> U16:
+    """What is coded of ``band``; what is less than the reference wraps around."""
+    if band not in REFERENCE_BAND:
+        return steps_of[band]
+    return steps_of[band] - steps_of[REFERENCE_BAND[band]]
 
 
 def encode_raw(label: ProductLabel, counts: Mapping[Grid, U16]) -> bytes:
@@ -218,15 +239,32 @@ def decode_plane(container: Container, plane: PlaneHeader) -> U8 | U16:
     if plane.bits != 16:
         return samples
     counts = restore(samples.astype(np.uint16, copy=False), plane.step)
-    for gaps in container.planes if plane.content is Content.SURFACE else ():
-        if gaps.content is Content.GAPS and (gaps.rows, gaps.cols) == (plane.rows, plane.cols):
+    if plane.content is Content.SURFACE:
+        for gaps in _planes_like(container, plane, Content.GAPS, None):
             counts = np.where(_samples_of(container, gaps), np.uint16(NO_DATA_COUNTS), counts)
     return counts
 
 
 def _samples_of(container: Container, plane: PlaneHeader) -> U8 | U16:
     code = container.body[plane.start_byte : plane.start_byte + plane.size_bytes]
-    return decode_samples(code, plane.codec, plane.bits, plane.rows, plane.cols)
+    samples = decode_samples(code, plane.codec, plane.bits, plane.rows, plane.cols)
+    if plane.content is not Content.SURFACE or plane.band is None or plane.band not in REFERENCE_BAND:
+        return samples
+    other = REFERENCE_BAND[plane.band]
+    reference = _planes_like(container, plane, Content.SURFACE, other)
+    if not reference:
+        raise ProductError(f"surface reflectance of {plane.band.value} without that of {other.value}")
+    total: U8 | U16 = samples + _samples_of(container, reference[0])
+    return total
+
+
+def _planes_like(
+    container: Container, plane: PlaneHeader, content: Content, band: Band | None
+) -> list[PlaneHeader]:
+    """Planes of ``content`` and ``band`` on the samples of ``plane``."""
+    size = (plane.rows, plane.cols)
+    planes = container.planes
+    return [p for p in planes if (p.content, p.band, (p.rows, p.cols)) == (content, band, size)]
 
 
 def decode_statistics(container: Container) -> SceneStats:
