@@ -2,13 +2,14 @@
 
 scene: trains a network on simulated scenes, tunes and cross-validates it by place, then trains the
 network that ships on all places with the same recipe and number of steps, three times, and keeps the one
-that calls the least simulated snow cloud; with --without-simulation also networks of the folds that never
-see a simulated scene, to compare. Simulated scenes that are missing are made. surface: trains on
-simulated pairs alone. With --profile either is a network of a sensor with fewer bands, below
-OUT/profiles, where one scene network of all places is trained. rivals: trains on the same pairs
-what the surface network is measured against. peer: trains DTACSNet's scene network on what ours
-is trained on. All are seeded; the last step's average is kept. Weights and a record go to OUT; a
-run that was cut off is taken up where it was when the same command is given again.
+that calls the least simulated snow cloud. All get a second look at what is bright, and their lines
+between classes. With --without-simulation also networks of the folds that never see a simulated scene,
+to compare. Simulated scenes that are missing are made. surface: trains on simulated pairs alone. With
+--profile either is a network of a sensor with fewer bands, below OUT/profiles, where one scene network
+of all places is trained. rivals: trains on the same pairs what the surface network is measured against.
+peer: trains DTACSNet's scene network on what ours is trained on. All are seeded; the last step's average
+is kept. Weights and a record go to OUT; a run that was cut off is taken up where it was when the same
+command is given again.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ QUICK_SCENES = 8
 VALIDATION_PAIRS = 120
 
 
-def _seeded(recipe: SceneRecipe, seed: int, *, quick: bool) -> SceneRecipe:
-    return dataclasses.replace(recipe, seed=seed, steps=QUICK_SCENE_STEPS if quick else recipe.steps)
+def _seeded(recipe: SceneRecipe, seed: int, profile: str = FULL, *, quick: bool) -> SceneRecipe:
+    steps = QUICK_SCENE_STEPS if quick else recipe.steps
+    return dataclasses.replace(recipe, seed=seed, profile=profile, steps=steps)
 
 
 def _fewer(wanted: Scenes, *, quick: bool) -> Scenes:
@@ -62,9 +64,11 @@ def _in_processes(jobs: int, work: Callable[..., None], calls: Sequence[tuple[An
             future.result()
 
 
-def make_unsimulated(shared: Path, out: Path, seed: int, jobs: int, *, quick: bool) -> None:
+def make_unsimulated(
+    shared: Path, out: Path, seed: int, jobs: int, profile: str = FULL, *, quick: bool
+) -> None:
     """Write networks of the folds that never see a simulated scene; `make_scene` scores them too."""
-    recipe = dataclasses.replace(_seeded(TUNING, seed, quick=quick), simulated_share=0.0)
+    recipe = dataclasses.replace(_seeded(TUNING, seed, profile, quick=quick), simulated_share=0.0)
     own = unsimulated_folder(out)
     _in_processes(jobs, train_one, [(shared, None, fold, recipe, own) for fold in range(FOLDS)])
 
@@ -81,10 +85,7 @@ def make_scene(
     quick: bool,
 ) -> None:
     """Write scene.npz, scene.json, the pretrained network, those of the folds and those of all places."""
-    first, recipe = (
-        dataclasses.replace(_seeded(recipe, seed, quick=quick), profile=profile)
-        for recipe in (PRETRAINING, TUNING)
-    )
+    first, recipe = (_seeded(recipe, seed, profile, quick=quick) for recipe in (PRETRAINING, TUNING))
     seeds = range(seed, seed + (CANDIDATES if profile == FULL else 1))
     pretrain(simulated, first, out)
     wanted: list[tuple[int | None, SceneRecipe]] = [(fold, recipe) for fold in range(FOLDS)]
@@ -197,7 +198,7 @@ def main() -> int:
         else:
             make_missing(asked.held_out, _fewer(HELD_OUT, quick=asked.quick), asked.jobs)
             if asked.without_simulation:
-                make_unsimulated(asked.shared, asked.out, asked.seed, asked.jobs, quick=asked.quick)
+                make_unsimulated(asked.shared, out, asked.seed, asked.jobs, asked.profile, quick=asked.quick)
             folders = asked.shared, asked.simulated, asked.held_out, out
             make_scene(*folders, asked.seed, asked.jobs, asked.profile, quick=asked.quick)
     elif asked.network == "rivals":
