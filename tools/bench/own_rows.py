@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from payload.config import Config
 from payload.core import surface
 from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, U8, U16, Grid, TileGrid
 from tools.bench.timing import Cost, mean_cost
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 _GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
 _SURFACE_PLANES = sum(len(bands) for bands in SURFACE_BANDS_OF_GRID.values())
@@ -44,27 +40,28 @@ def _inference(files: Mapping[str, bytes], tiles: TileGrid, threads: int) -> Cal
     """Runs the network on codes of the window's size, compiled as the flight engine compiles."""
     import openvino as ov  # the rows of torch do without it
 
+    from payload.drivers.engine_openvino import Shuffle, compile_for_window, cut_shuffle
+
     core = ov.Core()
     topology, weights = (
         next(content for name, content in files.items() if name.endswith(suffix))
         for suffix in (".xml", ".bin")
     )
     model = core.read_model(model=topology, weights=weights)
+    block = cut_shuffle(model)
+    compiled = compile_for_window(core, model, tiles.window_rows_px, tiles.window_columns_px, 1, threads)
+    shuffle = Shuffle(compiled.output().shape, block) if block > 1 else None
+    request = compiled.create_infer_request()
     codes = _window_codes(tiles)
-    model.reshape({name: list(array.shape) for name, array in codes.items() if _has_input(model, name)})
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def infer() -> None:
         for port in request.model_inputs:
             request.set_tensor(port, ov.Tensor(codes[port.get_any_name()], shared_memory=True))
         request.infer()
+        if shuffle is not None:
+            shuffle.undo(request.get_output_tensor(0).data[0])
 
     return infer
-
-
-def _has_input(model: ov.Model, name: str) -> bool:
-    return any(name == port.get_any_name() for port in model.inputs)
 
 
 def _window_codes(tiles: TileGrid) -> dict[str, U8 | F32]:
