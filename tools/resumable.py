@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tools.whole import whole
+
 SAVE_EVERY = SHOW_EVERY = 250
 
 
@@ -65,9 +67,8 @@ def save_training(
         for key, value in state.items():
             arrays[f"optimizer/{number}/{key}"] = np.asarray(value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez(part, about=np.array(json.dumps({"step": step, "recipe": recipe})), **arrays)
-    part.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez(file, about=np.array(json.dumps({"step": step, "recipe": recipe})), **arrays)
 
 
 def load_training(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: str) -> int:

@@ -29,6 +29,7 @@ from payload.drivers import engine_worker as protocol
 from payload.drivers.engine_openvino import compile_for_window
 from payload.drivers.network import GRID_OF_INPUT
 from payload.drivers.openvino_lean import ov
+from tools.whole import whole
 
 KINDS = ("hang", "crash", "late", "nan", "lose", "hot", "mutex")
 AWAY_S = 0.3
@@ -61,9 +62,8 @@ class State:
 
     def save(self, **changes: float) -> None:
         self.now |= changes
-        partial = self._path.with_suffix(".part")
-        partial.write_text(json.dumps(self.now))
-        partial.replace(self._path)
+        with whole(self._path) as part:
+            part.write_text(json.dumps(self.now))
 
 
 class StandIn:

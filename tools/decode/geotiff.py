@@ -17,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from payload.types import U8, U16, Georeference
+from tools.whole import whole
 
 TILE_PX = 256
 
@@ -57,32 +58,27 @@ def write_geotiff(path: Path, raster: Raster, tiles: Iterator[U8 | U16]) -> None
     Args:
         tiles: arrays (TILE_PX, TILE_PX), row by row, band after band; never held together.
     """
-    part = path.with_name(path.name + ".part")
     size_bytes = len(raster.bands) * raster.rows * raster.columns * raster.bits // 8
     is_single = len(raster.bands) == 1
-    try:
-        with tifffile.TiffWriter(part, bigtiff=size_bytes > _CLASSIC_TIFF_BYTES) as tiff:
-            tiff.write(
-                tiles,
-                shape=(raster.rows, raster.columns)
-                if is_single
-                else (len(raster.bands), raster.rows, raster.columns),
-                dtype=raster.dtype,
-                tile=(TILE_PX, TILE_PX),
-                planarconfig=None if is_single else "separate",
-                photometric="minisblack" if raster.palette is None else "palette",
-                colormap=None if raster.palette is None else _colour_map(raster.palette),
-                compression="zlib",
-                compressionargs={"level": 1},  # twice as fast as the default, 4 % larger
-                predictor=raster.palette is None,
-                maxworkers=1,
-                metadata=None,
-                software=False,
-                extratags=[*_place_tags(raster), *_gdal_tags(raster)],
-            )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, tifffile.TiffWriter(part, bigtiff=size_bytes > _CLASSIC_TIFF_BYTES) as tiff:
+        tiff.write(
+            tiles,
+            shape=(raster.rows, raster.columns)
+            if is_single
+            else (len(raster.bands), raster.rows, raster.columns),
+            dtype=raster.dtype,
+            tile=(TILE_PX, TILE_PX),
+            planarconfig=None if is_single else "separate",
+            photometric="minisblack" if raster.palette is None else "palette",
+            colormap=None if raster.palette is None else _colour_map(raster.palette),
+            compression="zlib",
+            compressionargs={"level": 1},  # twice as fast as the default, 4 % larger
+            predictor=raster.palette is None,
+            maxworkers=1,
+            metadata=None,
+            software=False,
+            extratags=[*_place_tags(raster), *_gdal_tags(raster)],
+        )
 
 
 def _colour_map(palette: U8) -> NDArray[np.uint16]:

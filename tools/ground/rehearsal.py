@@ -25,6 +25,7 @@ from pathlib import Path
 import yaml
 
 from payload.drivers.product_store import SqliteProductStore
+from tools.whole import whole
 
 _START_S = 3.0  # until the service is up
 _END_TIMEOUT_S = 20.0
@@ -106,9 +107,8 @@ def write_contacts(path: Path, passes: Sequence[tuple[float, float, float]]) -> 
         }
         for after_s, duration_s, rate_bit_s in passes
     ]
-    part = path.with_suffix(".part")
-    part.write_text(yaml.safe_dump({"contacts": contacts}), encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(yaml.safe_dump({"contacts": contacts}), encoding="utf-8")
 
 
 def free_ports(count: int) -> list[int]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from payload.types import F32
 from tools.material import DN_PER_REFLECTANCE
+from tools.whole import whole
 
 BAND_NAMES = ("blue", "green", "red", "nir")
 BANDS = len(BAND_NAMES)
@@ -147,11 +148,9 @@ def write_bands(path: Path, reflectance: F32, tags: Sequence[tuple[Any, ...]] = 
     """uint16, reflectance x 10000, 0 kept for no data; ``path`` is there whole or not at all."""
     dn = np.clip(np.rint(reflectance * DN_PER_REFLECTANCE), 1, MAX_DN)
     dn[reflectance == 0] = 0
-    part = path.with_name(path.name + ".part")
-    tifffile.imwrite(
-        part, dn.astype(np.uint16), photometric="minisblack", planarconfig="separate", extratags=list(tags)
-    )
-    part.replace(path)
+    layout = {"photometric": "minisblack", "planarconfig": "separate"}
+    with whole(path) as part:
+        tifffile.imwrite(part, dn.astype(np.uint16), extratags=list(tags), **layout)
 
 
 def geography_of(path: Path) -> list[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tools.networks.averaging import RunningAverage
+from tools.whole import whole
 
 STRETCH_STEPS = 500
 WARM_SHARE = 0.15
@@ -53,9 +54,8 @@ def save_progress(
         arrays[f"mean{number}"] = average.means[number].contiguous().numpy()
         for name, value in optimizer.state[parameter].items():
             arrays[f"{name}{number}"] = value.detach().contiguous().numpy()
-    part = path.with_suffix(".part.npz")
-    np.savez(part, **arrays)
-    part.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_progress(

@@ -19,6 +19,7 @@ from tools import material
 from tools.simulate.backgrounds import RealGround, real_backgrounds
 from tools.simulate.patches import SIZE_PX, SimulatedPatch, make_patch
 from tools.simulate.sensors import SENSORS
+from tools.whole import whole
 
 CLASS_COLOURS = np.zeros((256, 3), np.uint8)
 CLASS_COLOURS[:4] = ((110, 170, 110), (255, 255, 255), (150, 220, 255), (200, 60, 60))
@@ -44,10 +45,8 @@ def save_patch(patch: SimulatedPatch, path: Path) -> None:
         arrays[name] = getattr(patch, name)
     arrays |= {f"sensor_{name}": plane for name, plane in patch.sensor_bands.items()}
     truth = {"name": patch.name, **asdict(patch.geometry), **asdict(patch.state)}
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         np.savez(file, truth=np.array(json.dumps(truth)), **arrays)
-    part.replace(path)
 
 
 def save_tif(patch: SimulatedPatch, folder: Path, stem: str) -> None:
