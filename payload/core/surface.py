@@ -131,7 +131,7 @@ def without_cloud(reflectance: U16, classes: U8, grid: Grid) -> None:
         down = _any_of(seen[step::grid] for step in range(grid))
         seen = _any_of(down[:, step::grid] for step in range(grid))
     if not seen.all():
-        reflectance *= seen
+        reflectance *= seen.astype(np.uint16)  # cast once, not for every band
 
 
 def _any_of(planes: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
