@@ -93,7 +93,10 @@ class StripWalk:
         strip = source.info
         done = {record.index for record in store.tile_records(strip.strip_id)}
         self._strip_id = strip.strip_id
-        self._scheduler = Scheduler(strip, tiles, slots, config.strip.block_rows_px, arithmetic, done)
+        missing = config.strip.missing_bands or ()
+        self._scheduler = Scheduler(
+            strip, tiles, slots, config.strip.block_rows_px, arithmetic, done, missing
+        )
         self._pitch_px = pictures.picture_pitch_px(tiles, strip.rows, strip.columns)
         self._works: deque[_Work] = deque()
         self._next_entry_id = store.next_entry_id()

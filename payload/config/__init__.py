@@ -21,7 +21,7 @@ from typing import Annotated, get_args, get_type_hints
 from payload.config.engines import EngineConfig, EngineKind
 from payload.config.yaml_walk import NOT_A_KEY, Range, Text, Walk
 from payload.errors import ConfigError
-from payload.types import Grid, Task
+from payload.types import Band, Grid, Task
 
 MAX_FILE_BYTES = 65536
 
@@ -69,10 +69,14 @@ class TilesConfig:
 
 @dataclass(frozen=True, slots=True)
 class StripConfig:
-    """How a strip is read; ``scratch`` holds what a source must put aside (decoded JP2 tiles)."""
+    """How a strip is read; ``scratch`` holds what a source must put aside (decoded JP2 tiles).
+
+    ``missing_bands``: what the instrument has lost, see `core.missing_bands`; none if left out.
+    """
 
     block_rows_px: Annotated[int, Range(6, 1056, "px", multiple=6)]
     scratch: _Folder
+    missing_bands: tuple[Band, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

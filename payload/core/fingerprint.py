@@ -1,8 +1,8 @@
 """What must be the same for a run to go on where another stopped.
 
 Rules:
-1. All that decides what the products of a strip are counts: strip, tiling, products, judge,
-   value, interest, models.
+1. All that decides what the products of a strip are counts: strip, missing bands, tiling, products,
+   judge, value, interest, models.
 2. What only decides how they are made does not: budget, slots, threads, queue, scratch.
 """
 
@@ -25,6 +25,7 @@ def fingerprint(
     """64 hexadecimal digits: equal exactly if the products would be equal."""
     facts = {
         "strip": asdict(strip),
+        "missing_bands": sorted(band.value for band in config.strip.missing_bands or ()),
         "inner_px": [config.tiles.inner_rows_px, config.tiles.inner_columns_px],
         "products": asdict(config.products),
         "judge": asdict(config.judge),

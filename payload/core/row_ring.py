@@ -14,28 +14,33 @@ Rules:
 2. A row turns into codes for the halo above when the inners that it belongs to are finished;
    where those were done in an earlier run, when it comes.
 3. Rows that never came, and all columns outside the strip, are no data.
+4. Bands that are missing have no counts, and likely codes (`missing_bands`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from payload.core.missing_bands import darken, fill_codes
 from payload.core.radiometry import DnScale
 from payload.core.tiling import Tiling
 from payload.ports import Arithmetic
-from payload.types import BANDS_OF_GRID, U8, U16, Grid, Window
+from payload.types import BANDS_OF_GRID, U8, U16, Band, Grid, Window
 
 
 class RowRing:
     """Holds a fixed number of rows, across the strip and a halo on either side."""
 
-    def __init__(self, tiling: Tiling, scale: DnScale, arithmetic: Arithmetic) -> None:
+    def __init__(
+        self, tiling: Tiling, scale: DnScale, arithmetic: Arithmetic, missing: Collection[Band] = ()
+    ) -> None:
         """Stands at the first row of tiles, without a row."""
         self._tiling = tiling
         self._scale = scale
         self._arithmetic = arithmetic
+        self._missing = missing
         self._halo_px = tiling.grid.halo_px
         self._inner_px = tiling.grid.inner_rows_px
         self._first_row = 0  # of the inners
@@ -67,6 +72,7 @@ class RowRing:
         column = self._halo_px // grid
         target = self._counts[grid][:, start : start + dn.shape[1], column : column + dn.shape[2]]
         self._scale.to_counts(dn, grid, target)
+        darken(target, grid, self._missing)
 
     def _encode(self, grid: Grid, rows: slice, above: slice) -> None:
         self._arithmetic.encode(self._counts[grid][:, rows], self._above[grid][:, above])
@@ -99,6 +105,7 @@ class RowRing:
             halo, columns = self._halo_px // grid, self._columns(window, grid)
             codes[0, :, :halo] = self._above[grid][:, :, columns]
             self._arithmetic.encode(self._counts[grid][:, :, columns], codes[0, :, halo:])
+        fill_codes({grid: codes[0] for grid, codes in out.items()}, self._missing)
 
     def _columns(self, window: Window, grid: Grid) -> slice:
         col = (window.col + self._halo_px) // grid

@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from payload.core.radiometry import DnScale, geometry_input, valid_mask
 from payload.core.row_ring import RowRing
 from payload.core.tiling import Tiling
 from payload.ports import Arithmetic
-from payload.types import BANDS_OF_GRID, U8, U16, Grid, RowBlock, StripInfo, Tile, TileGrid
+from payload.types import BANDS_OF_GRID, U8, U16, Band, Grid, RowBlock, StripInfo, Tile, TileGrid
 
 
 class Scheduler:
@@ -36,6 +36,7 @@ class Scheduler:
         block_rows_px: int,
         arithmetic: Arithmetic,
         done: Container[int] = (),
+        missing: Collection[Band] = (),
     ) -> None:
         """Start before the first row that a tile not in ``done`` needs (`first_row`)."""
         self.tiling = Tiling(grid, strip.rows, strip.columns)
@@ -43,7 +44,8 @@ class Scheduler:
         self._block_rows_px = block_rows_px
         self._done = done
         self._geometry = geometry_input(strip)
-        self._rows = RowRing(self.tiling, DnScale(strip.offset_dn, strip.quantification_dn), arithmetic)
+        scale = DnScale(strip.offset_dn, strip.quantification_dn)
+        self._rows = RowRing(self.tiling, scale, arithmetic, missing)
         self._free_slots = [tile_slot(grid) for _ in range(slots)]
         self._held: dict[int, dict[Grid, U8]] = {}
         self._tile_row = 0

@@ -7,7 +7,7 @@ surface reflectance, and the engine's own code compiles the network.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from payload.core import radiometry, scene, surface
 from payload.core.arithmetic import NumpyArithmetic
+from payload.core.missing_bands import fill_codes
 from payload.types import (
     COUNTS_OFFSET,
     COUNTS_PER_REFLECTANCE,
@@ -99,7 +100,9 @@ def tiles_over(rows: int, cols: int) -> Iterator[tuple[Window, TileGrid]]:
             yield inner, TileGrid(inner_rows, inner_cols, HALO_PX)
 
 
-def window_codes(counts: Counts, inner: Window, tiles: TileGrid) -> dict[Grid, U8]:
+def window_codes(
+    counts: Counts, inner: Window, tiles: TileGrid, missing: Collection[Band] = ()
+) -> dict[Grid, U8]:
     """Codes of the window around ``inner``; what lies outside the image is no data."""
     window: dict[Grid, U8] = {}
     for grid, plane in counts.items():
@@ -116,6 +119,7 @@ def window_codes(counts: Counts, inner: Window, tiles: TileGrid) -> dict[Grid, U
         codes = np.empty(shape, np.uint8)
         _ARITHMETIC.encode(cut, codes)
         window[grid] = codes
+    fill_codes(window, missing)
     return window
 
 
@@ -130,12 +134,12 @@ def _inner_counts(counts: Counts, inner: Window) -> Counts:
     }
 
 
-def classify(counts: Counts, answer: Answer) -> U8:
-    """SceneClass of every pixel, (row, col) of the padded image."""
+def classify(counts: Counts, answer: Answer, missing: Collection[Band] = ()) -> U8:
+    """SceneClass of every pixel, (row, col) of the padded image; ``missing``: what the instrument lacks."""
     rows, cols = counts[Grid.R10M].shape[1:]
     classes = np.empty((rows, cols), np.uint8)
     for inner, tiles in tiles_over(rows, cols):
-        scores = np.asarray(answer(window_codes(counts, inner, tiles)), np.uint8)
+        scores = np.asarray(answer(window_codes(counts, inner, tiles, missing)), np.uint8)
         valid = radiometry.valid_mask(_inner_counts(counts, inner), inner.rows, inner.cols)
         found, _ = scene.classify(scene.inner_scores(scores, tiles, inner), valid)
         classes[inner.row : inner.row + inner.rows, inner.col : inner.col + inner.cols] = found

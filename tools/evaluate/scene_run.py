@@ -90,7 +90,7 @@ def losses() -> dict[str, tuple[Band, ...]]:
 
 
 def score_without(entries: Sequence[Entry], judge: Judge) -> dict[str, scoring.Scores]:
-    """Our pooled scores where bands are missing: they hold nothing but darkness."""
+    """Our pooled scores where the instrument lacks bands, and the board knows it."""
     totals = {name: np.zeros((4, 4), np.int64) for name in losses()}
     for entry in entries:
         planes = read_stack(entry.image, FILE_BANDS)
@@ -99,7 +99,7 @@ def score_without(entries: Sequence[Entry], judge: Judge) -> dict[str, scoring.S
         nothing = np.zeros((rows, cols), np.float32)
         for name, bands in losses().items():
             left = {band: nothing if band in bands else plane for band, plane in planes.items()}
-            classes = flown.classify(flown.counts_of(left), judge(entry))[:rows, :cols]
+            classes = flown.classify(flown.counts_of(left), judge(entry), bands)[:rows, :cols]
             totals[name] += scoring.count(label, classes)
     return {name: scoring.scores_of(total) for name, total in totals.items()}
 
