@@ -28,12 +28,7 @@ from tools.networks import (  # noqa: E402
     synthetic_clouds,
     threshold_rule,
 )
-from tools.networks.scene_network import (  # noqa: E402
-    B09_OF_B8A,
-    RECEPTIVE_PX,
-    SceneNetwork,
-    build_scene_network,
-)
+from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network  # noqa: E402
 from tools.networks.scene_samples import CROP_PX, Grounds, SampleStream, SceneRecipe  # noqa: E402
 from tools.networks.scene_training import train_scene  # noqa: E402
 
@@ -265,24 +260,6 @@ def test_ground_that_turns_away_from_the_sun_is_lit_by_the_blue_sky(
     ratio = dark.mean(axis=(1, 2)) / lit.mean(axis=(1, 2))
     assert (ratio < 1).all()
     assert ratio[0] > ratio[1] > ratio[2] > ratio[3], "B02, B03, B04, B08"
-
-
-def test_a_network_that_ignores_water_vapour_reads_b8a_for_b09() -> None:
-    network = build_scene_network((4, 4, 4), 5)
-    rng = torch.Generator().manual_seed(0)
-    b10, b20, b60 = (
-        torch.randint(1, 120, (1, bands, 96 // p, 96 // p), generator=rng).float()
-        for bands, p in ((4, 1), (6, 2), (3, 6))
-    )
-    b20[:, 3] = b20[:, 3, ::3, ::3].repeat_interleave(3, 1).repeat_interleave(3, 2)  # B8A, even over 60 m
-    like = b60.clone()
-    like[:, 1] = B09_OF_B8A * b20[:, 3, ::3, ::3]
-    with torch.no_grad():
-        before = network(b10, b20, like)
-        network.ignore_water_vapour()
-        after = [network(b10, b20, other) for other in (like, b60)]
-    assert torch.allclose(after[0], before, atol=1e-4)
-    assert torch.equal(*after), "whatever B09 says itself"
 
 
 def test_of_the_candidates_that_one_is_kept_which_calls_the_least_snow_cloud(tmp_path: Path) -> None:

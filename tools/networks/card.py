@@ -55,9 +55,8 @@ SCENE_LIMITS = """\
 - A constant of shadow, found on the out-of-fold logits of other folds, sets its balance of precision and
   recall (`docs/decisions/0016`); half a step of the scores on both kinds of cloud makes ties with clear even.
 - A second look, fitted to what the networks of folds said of places they never saw, takes cloud back
-  where what is bright does not move between bands (`docs/decisions/0068`); a constant of both kinds of
-  cloud gives back what it takes by mistake. Where one of its six bands is dark it keeps still.
-- B09, in the absorption of water vapour, is not looked at (`docs/decisions/0071`).
+  where what is bright does not move between bands (`docs/decisions/0067`); a constant of both kinds of
+  cloud gives back what it takes by mistake. Where one of its six bands is missing it keeps still.
 - One patch lies in shadow from edge to edge and holds a third of all shadow pixels; nothing in its
   neighbourhood gives it away, so that the pooled shadow scores turn on it.
 - Thin cloud is the weakest class; much of the confusion is thin against clear, where the

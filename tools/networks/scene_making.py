@@ -105,9 +105,8 @@ def choose(
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
-    """Let every trained network ignore water vapour (docs/decisions/0071), give it its second look
-    (`second_look`), move the lines between its classes (`decision`), and say by how much. Both come from
-    what the networks of other folds said of their own.
+    """Give every trained network its second look (`second_look`), move the lines between its classes
+    (`decision`), and say by how much. Both come from what the networks of other folds said of their own.
 
     The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
     """
@@ -116,9 +115,6 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
     places = {fold: inside(labelled, folds, fold) for fold in range(FOLDS)}
     networks: dict[int | None, SceneNetwork] = {None: undecided(folder)}
     networks |= {fold: undecided(fold_folder(folder, fold)) for fold in range(FOLDS)}
-    if {Band.B09, Band.B8A} <= set(PROFILES[recipe.profile]):
-        for network in networks.values():
-            network.ignore_water_vapour()
     looks_twice = {Band(name) for name in FINE + COARSE} <= set(PROFILES[recipe.profile])
     if looks_twice:
         evidence = {f: [second_look_fit.evidence_of(networks[f], p) for p in places[f]] for f in places}

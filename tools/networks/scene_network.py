@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from payload.core.scene import LOGIT_RANGE
-from payload.types import BANDS_OF_GRID, Band, Grid, SceneClass
+from payload.types import SceneClass
 from tools.networks.blocks import means_of_blocks
 from tools.networks.second_look import CHANNELS, STRENGTH, SecondLook
 
@@ -42,9 +42,6 @@ STEM_PX = 4
 STEM_WIDTH = 64
 """Of a square's 91 codes nothing much is lost."""
 CODES_PER_UNIT = 255.0
-
-B09_OF_B8A = 0.535
-"""Code of B09 as part of that of B8A: the median over clear and cloudy images of l1c/train."""
 
 LOOKED_AT_20M = [2, 3]
 """B07 and B8A among the bands of 20 m."""
@@ -87,14 +84,6 @@ class SceneNetwork(nn.Module):
         self.second_look: SecondLook | None = None
         self.register_buffer("block10", means_of_blocks(4, 4), persistent=False)
         self.register_buffer("block20", means_of_blocks(6, 2)[LOOKED_AT_20M], persistent=False)
-
-    def ignore_water_vapour(self) -> None:
-        """From now on B09 is B8A times `B09_OF_B8A` (docs/decisions/0071), whatever it says itself."""
-        bands20, bands60 = BANDS_OF_GRID[Grid.R20M], BANDS_OF_GRID[Grid.R60M]
-        with torch.no_grad():
-            own = self.stem60.weight[:, bands60.index(Band.B09)]
-            self.stem20.weight[:, bands20.index(Band.B8A)] += B09_OF_B8A * own
-            own.zero_()
 
     def take(self, look: SecondLook) -> None:
         """From now on ``look`` takes cloud back where it doubts it."""
