@@ -11,6 +11,7 @@ from payload.core.products import Content
 from payload.drivers.product_store import SqliteProductStore
 from payload.types import Band
 from tests.test_commands import CONFIG, REPOSITORY, STRIP, payload, refused
+from tests.test_kill_run import bodies
 
 
 def board(folder: Path, lost: str) -> Path:
@@ -26,9 +27,9 @@ def found(folder: Path, lost: str) -> dict[str, products.DecodedProduct]:
     done = payload("run", STRIP, "--config", config, "--out", folder)
     assert done.returncode == 0, done.stderr
     store = SqliteProductStore(folder / "queue.sqlite")
-    bodies = {entry.product_id: store.body(entry.entry_id) for entry in store.entries()}
+    decoded = {name: products.decode(body) for name, body in bodies(store).items()}
     store.close()
-    return {name: products.decode(body) for name, body in bodies.items()}
+    return decoded
 
 
 def test_without_b11_most_is_classified_alike_and_b11_alone_is_no_data(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from payload.drivers.product_store import SqliteProductStore
 from tests.test_commands import payload
+from tests.test_kill_run import bodies
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
@@ -37,9 +38,9 @@ def ran(folder: Path, *choice: str) -> tuple[dict[str, bytes], dict[str, object]
     done = payload("run", STRIP, "--config", board(folder, *choice), "--out", folder, "--json")
     assert done.returncode == 0, done.stderr
     store = SqliteProductStore(folder / "queue.sqlite")
-    bodies = {entry.product_id: store.body(entry.entry_id) for entry in store.entries()}
+    found = bodies(store)
     store.close()
-    return bodies, json.loads(done.stdout)
+    return found, json.loads(done.stdout)
 
 
 def test_a_run_that_lost_its_device_three_times_equals_one_on_the_cpu(tmp_path: Path) -> None:

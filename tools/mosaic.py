@@ -19,9 +19,20 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from payload.drivers.native_grids import GRID_OF_BAND, average_blocks, empty_dn, plane_of
+from payload.drivers.native_grids import average_blocks, empty_dn
 from payload.drivers.strip_header import GROUND_SPEED_M_S
-from payload.types import COUNTS_OFFSET, F32, U16, Band, Georeference, Grid, RowBlock, StripInfo
+from payload.types import (
+    COUNTS_OFFSET,
+    F32,
+    GRID_OF_BAND,
+    U16,
+    Band,
+    Georeference,
+    Grid,
+    RowBlock,
+    StripInfo,
+    plane_of,
+)
 from tools.simulate.fields import Shape, fractal, scaled
 from tools.simulate.scene import make_scene
 from tools.write_raw import write_raw

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from payload.core.radiometry import FULL_SCALE_REFLECTANCE
-from payload.types import BANDS_OF_GRID, F32, NO_DATA_COUNTS, U8, U16, Band, Grid
+from payload.core.radiometry import FULL_SCALE_REFLECTANCE, codes_of
+from payload.types import BANDS_OF_GRID, F32, GRID_OF_BAND, NO_DATA_COUNTS, U8, U16, Band, Grid, plane_of
 
 _ROWS_PX = 48  # of the 10 m grid, filled at a time: what it takes stays small
 
@@ -47,7 +47,6 @@ LIKELY: Mapping[Band, Likely] = {
 """Least squares on real images of clear and cloudy ground (`python -m tools.networks.missing_bands`)."""
 
 _REFLECTANCE: F32 = (FULL_SCALE_REFLECTANCE * (np.arange(256) / 255.0) ** 2).astype(np.float32)
-_GRID_OF_BAND = {band: grid for grid, bands in BANDS_OF_GRID.items() for band in bands}
 
 
 def fill_codes(codes: Mapping[Grid, U8], missing: Collection[Band]) -> None:
@@ -57,22 +56,21 @@ def fill_codes(codes: Mapping[Grid, U8], missing: Collection[Band]) -> None:
         codes: per grid, uint8 (band, row, col) of one window, rows and columns whole on every grid.
     """
     for band in missing:
-        beside = [one for one in BANDS_OF_GRID[_GRID_OF_BAND[band]] if one not in missing]
+        beside = [one for one in BANDS_OF_GRID[GRID_OF_BAND[band]] if one not in missing]
         if beside and not any(other in missing for other in LIKELY[band].factors):
             _fill(codes, band, beside[0])
 
 
 def _fill(codes: Mapping[Grid, U8], band: Band, beside: Band) -> None:
-    grid = _GRID_OF_BAND[band]
+    grid = GRID_OF_BAND[band]
     for row_px in range(0, codes[Grid.R10M].shape[1], _ROWS_PX):
         here = slice(row_px // grid, (row_px + _ROWS_PX) // grid)
         total = np.float32(LIKELY[band].constant)
         for other, factor in LIKELY[band].factors.items():
             total = total + np.float32(factor) * _reflectance_on(codes, other, grid, row_px)
-        brightness = np.sqrt(np.maximum(total, 0) / np.float32(FULL_SCALE_REFLECTANCE))
-        likely = np.clip(np.rint(255 * brightness), 1, 255).astype(np.uint8)
-        has_data = _plane(codes, beside)[here] > 0
-        _plane(codes, band)[here] = likely * has_data
+        likely = codes_of(np.maximum(total, 0))
+        has_data = plane_of(codes, beside)[here] > 0
+        plane_of(codes, band)[here] = likely * has_data
 
 
 def darken(counts: U16, grid: Grid, missing: Collection[Band]) -> None:
@@ -82,16 +80,10 @@ def darken(counts: U16, grid: Grid, missing: Collection[Band]) -> None:
             plane[...] = NO_DATA_COUNTS
 
 
-def _plane(codes: Mapping[Grid, U8], band: Band) -> U8:
-    grid = _GRID_OF_BAND[band]
-    plane: U8 = codes[grid][BANDS_OF_GRID[grid].index(band)]
-    return plane
-
-
 def _reflectance_on(codes: Mapping[Grid, U8], band: Band, grid: Grid, row_px: int) -> F32:
     """Some rows of a band on the pixels of ``grid``."""
-    own = _GRID_OF_BAND[band]
-    plane = _REFLECTANCE[_plane(codes, band)[row_px // own : (row_px + _ROWS_PX) // own]]
+    own = GRID_OF_BAND[band]
+    plane = _REFLECTANCE[plane_of(codes, band)[row_px // own : (row_px + _ROWS_PX) // own]]
     if grid >= own:
         return mean_of_blocks(plane, grid // own)
     return plane.repeat(own // grid, axis=0).repeat(own // grid, axis=1)

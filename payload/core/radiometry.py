@@ -38,11 +38,15 @@ COUNTS_MAX = 65535
 def code_table() -> U8:
     """The code of every possible count: uint8 (65536,)."""
     counts = np.arange(COUNTS_MAX + 1, dtype=np.float64)
-    reflectance = np.maximum(counts - COUNTS_OFFSET, 0) / COUNTS_PER_REFLECTANCE
-    codes = np.clip(np.rint(255 * np.sqrt(reflectance / FULL_SCALE_REFLECTANCE)), 1, 255)
-    codes[NO_DATA_COUNTS] = 0
-    table: U8 = codes.astype(np.uint8)
+    table = codes_of(np.maximum(counts - COUNTS_OFFSET, 0) / COUNTS_PER_REFLECTANCE)
+    table[NO_DATA_COUNTS] = 0
     return table
+
+
+def codes_of(reflectance: NDArray[np.floating]) -> U8:
+    """Rule 3, of reflectance that is there and not below 0."""
+    codes: U8 = np.clip(np.rint(255 * np.sqrt(reflectance / FULL_SCALE_REFLECTANCE)), 1, 255).astype(np.uint8)
+    return codes
 
 
 class DnScale:

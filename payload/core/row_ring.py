@@ -34,16 +34,21 @@ class RowRing:
     """Holds a fixed number of rows, across the strip and a halo on either side."""
 
     def __init__(
-        self, tiling: Tiling, scale: DnScale, arithmetic: Arithmetic, missing: Collection[Band] = ()
+        self,
+        tiling: Tiling,
+        scale: DnScale,
+        arithmetic: Arithmetic,
+        tile_row: int = 0,
+        missing: Collection[Band] = (),
     ) -> None:
-        """Stands at the first row of tiles, without a row."""
+        """Stands at a row of tiles, without a row of the strip."""
         self._tiling = tiling
         self._scale = scale
         self._arithmetic = arithmetic
         self._missing = missing
         self._halo_px = tiling.grid.halo_px
         self._inner_px = tiling.grid.inner_rows_px
-        self._first_row = 0  # of the inners
+        self._first_row = tile_row * self._inner_px  # of the inners
         self._above = {grid: np.zeros(_above_shape(tiling, grid), np.uint8) for grid in Grid}
         self._counts = {grid: np.zeros(_counts_shape(tiling, grid), np.uint16) for grid in Grid}
 

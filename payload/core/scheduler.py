@@ -44,15 +44,15 @@ class Scheduler:
         self._block_rows_px = block_rows_px
         self._done = done
         self._geometry = geometry_input(strip)
-        scale = DnScale(strip.offset_dn, strip.quantification_dn)
-        self._rows = RowRing(self.tiling, scale, arithmetic, missing)
         self._free_slots = [tile_slot(grid) for _ in range(slots)]
         self._held: dict[int, dict[Grid, U8]] = {}
         self._tile_row = 0
-        self._pending = self._todo(0)
+        while self._tile_row < self.tiling.tile_rows and not self._todo(self._tile_row):
+            self._tile_row += 1
+        self._pending = self._todo(self._tile_row)
         self._unfinished = len(self._pending)
-        if not self._pending:
-            self._advance()
+        scale = DnScale(strip.offset_dn, strip.quantification_dn)
+        self._rows = RowRing(self.tiling, scale, arithmetic, self._tile_row, missing)
         self.first_row = max(0, self._rows.top) if self._pending else strip.rows
         self._next_row = self.first_row
         self._ended = False

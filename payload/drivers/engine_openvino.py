@@ -34,7 +34,7 @@ class OpenVinoEngine:
         """
         self.slots = slots
         self._names: dict[Task, EngineName] = {}
-        self._shuffles: dict[Task, Shuffle] = {}
+        self._shuffles: dict[Task, Shuffle | None] = {}
         self._idle: dict[Task, list[ov.InferRequest]] = {}
         self._busy: deque[tuple[Task, Tile, ov.InferRequest]] = deque()  # keeps the tile's memory alive
         self._handed_out: tuple[Task, ov.InferRequest] | None = None
@@ -43,8 +43,7 @@ class OpenVinoEngine:
             try:
                 model = core.read_model(model=network.file(".xml"), weights=network.file(".bin"))
                 size_px = tiles.window_rows_px, tiles.window_columns_px
-                block = cut_shuffle(model)
-                compiled = compile_for_window(core, model, *size_px, min(slots, threads), threads)
+                compiled, shuffle = compile_shuffle_apart(core, model, *size_px, min(slots, threads), threads)
             except RuntimeError as error:
                 raise EngineLostError(
                     f"{network.model}: OpenVINO cannot load it: {_first_line(error)}"
@@ -52,8 +51,7 @@ class OpenVinoEngine:
             runtime = f"openvino {ov.__version__.split('-')[0]}"
             self._names[network.task] = network.made_by(Target.CPU, "CPU", runtime)
             self._idle[network.task] = [compiled.create_infer_request() for _ in range(slots)]
-            if block > 1:
-                self._shuffles[network.task] = Shuffle(compiled.output().shape, block)
+            self._shuffles[network.task] = shuffle
         give_back_freed_memory()
 
     def submit(self, task: Task, tile: Tile) -> None:
@@ -82,8 +80,8 @@ class OpenVinoEngine:
             raise EngineLostError(f"{task.value}: OpenVINO failed: {_first_line(error)}") from error
         self._busy.popleft()
         self._handed_out = (task, request)
-        if task in self._shuffles:
-            output = self._shuffles[task].undo(output)
+        if (shuffle := self._shuffles[task]) is not None:
+            output = shuffle.undo(output)
         if task is Task.SURFACE:
             output = output.reshape(4, -1, *output.shape[1:])
         check_plausible(task, tile.index, output)
@@ -124,6 +122,15 @@ def compile_for_window(
             "NUM_STREAMS": streams,  # changes no bit of the output
         },
     )
+
+
+def compile_shuffle_apart(
+    core: ov.Core, model: ov.Model, rows_px: int, columns_px: int, streams: int, threads: int
+) -> tuple[ov.CompiledModel, Shuffle | None]:
+    """As `compile_for_window`, and what must be done to its answers if ``model`` ended in a shuffle."""
+    block = cut_shuffle(model)
+    compiled = compile_for_window(core, model, rows_px, columns_px, streams, threads)
+    return compiled, Shuffle(compiled.output().shape, block) if block > 1 else None
 
 
 def cut_shuffle(model: ov.Model) -> int:

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from payload.types import BANDS_OF_GRID, NO_DATA_COUNTS, U16, Band, Grid
+from payload.types import BANDS_OF_GRID, NO_DATA_COUNTS, U16, Grid
 
 _ARRAYS_BYTES = 4096
-
-GRID_OF_BAND = {band: grid for grid, bands in BANDS_OF_GRID.items() for band in bands}
 
 
 def average_blocks(fine: U16, pitch: int, out: U16) -> None:
@@ -57,10 +55,3 @@ def empty_dn(rows: int, columns: int) -> dict[Grid, U16]:
 def rows_of(dn: dict[Grid, U16], row: int, row_end: int) -> dict[Grid, U16]:
     """Views of ``dn`` from 10 m row ``row`` (a multiple of 6) up to ``row_end``, without it."""
     return {grid: planes[:, row // grid : -(-row_end // grid)] for grid, planes in dn.items()}
-
-
-def plane_of(dn: dict[Grid, U16], band: Band) -> U16:
-    """The plane (row, col) of ``band``."""
-    grid = GRID_OF_BAND[band]
-    plane: U16 = dn[grid][BANDS_OF_GRID[grid].index(band)]
-    return plane

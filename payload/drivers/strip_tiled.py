@@ -15,17 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from payload.drivers.native_grids import (
-    GRID_OF_BAND,
-    average_blocks,
-    averaging_bytes,
-    empty_dn,
-    plane_of,
-    rows_of,
-)
+from payload.drivers.native_grids import average_blocks, averaging_bytes, empty_dn, rows_of
 from payload.drivers.tile_rows import Scratch, TiledImage, TileRows, row_of_tiles_bytes
 from payload.errors import StripError
-from payload.types import U16, Band, Grid, RowBlock, StripInfo, Window
+from payload.types import GRID_OF_BAND, U16, Band, Grid, RowBlock, StripInfo, Window, plane_of
 
 _STEP_ROWS = 48
 _SAMPLE_BYTES = 2

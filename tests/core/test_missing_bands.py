@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.missing_bands import LIKELY, fill_codes
 from payload.core.scheduler import Scheduler
-from payload.types import BANDS_OF_GRID, U8, Band, Grid, TileGrid
+from payload.types import BANDS_OF_GRID, U8, Band, Grid, TileGrid, plane_of
 from tests.core.strip_in_memory import ArraySource, random_dn, strip_info
 
-GRID_OF_BAND = {band: grid for grid, bands in BANDS_OF_GRID.items() for band in bands}
 lost = st.frozensets(st.sampled_from(Band), min_size=1, max_size=3)
 
 
@@ -25,14 +24,10 @@ def random_codes(seed: int, side_px: int = 96) -> dict[Grid, U8]:
     return {grid: rng.integers(1, 256, shape, np.uint8) for grid, shape in shapes.items()}
 
 
-def plane(codes: dict[Grid, U8], band: Band) -> U8:
-    return codes[GRID_OF_BAND[band]][BANDS_OF_GRID[GRID_OF_BAND[band]].index(band)]
-
-
 def without(codes: dict[Grid, U8], missing: Collection[Band]) -> dict[Grid, U8]:
     left = {grid: part.copy() for grid, part in codes.items()}
     for band in missing:
-        plane(left, band)[...] = 0
+        plane_of(left, band)[...] = 0
     return left
 
 
@@ -46,11 +41,11 @@ def test_only_missing_bands_are_written_and_only_where_others_tell_of_them(
     fill_codes(filled, missing)
     for band in Band:
         if band not in missing:
-            np.testing.assert_array_equal(plane(filled, band), plane(codes, band))
+            np.testing.assert_array_equal(plane_of(filled, band), plane_of(codes, band))
         elif missing & LIKELY[band].factors.keys():
-            assert not plane(filled, band).any(), "it stays dark"
+            assert not plane_of(filled, band).any(), "it stays dark"
         else:
-            assert plane(filled, band).all()
+            assert plane_of(filled, band).all()
 
 
 @given(lost, st.integers(0, 99))
@@ -72,19 +67,19 @@ def test_over_even_ground_a_band_is_the_sum_that_the_table_says(band: Band) -> N
         for grid, bands in BANDS_OF_GRID.items()
     }
     for one, value in reflectance.items():
-        plane(codes, one)[...] = round(255 * (value / 1.6) ** 0.5)
+        plane_of(codes, one)[...] = round(255 * (value / 1.6) ** 0.5)
     codes = without(codes, {band})
     fill_codes(codes, {band})
     likely = sum(factor * reflectance[one] for one, factor in LIKELY[band].factors.items())
     expected = 255 * (max(likely + LIKELY[band].constant, 0) / 1.6) ** 0.5
-    assert np.abs(plane(codes, band).astype(float) - expected).max() < 2
+    assert np.abs(plane_of(codes, band).astype(float) - expected).max() < 2
 
 
 def test_what_has_no_data_stays_without() -> None:
     codes = without(random_codes(1), {Band.B11})
     codes[Grid.R20M][:, :10, 5:] = 0
     fill_codes(codes, {Band.B11})
-    np.testing.assert_array_equal(plane(codes, Band.B11) == 0, plane(codes, Band.B12) == 0)
+    np.testing.assert_array_equal(plane_of(codes, Band.B11) == 0, plane_of(codes, Band.B12) == 0)
 
 
 def test_what_a_lost_band_sends_is_never_seen() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from payload.drivers.native_grids import average_blocks, averaging_bytes, empty_dn, plane_of, rows_of
-from payload.types import U16, Band, Grid
+from payload.drivers.native_grids import average_blocks, averaging_bytes, empty_dn, rows_of
+from payload.types import U16, Band, Grid, plane_of
 
 PLANES = hnp.arrays(
     np.uint16,

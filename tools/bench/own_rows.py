@@ -40,7 +40,7 @@ def _inference(files: Mapping[str, bytes], tiles: TileGrid, threads: int) -> Cal
     """Runs the network on codes of the window's size, compiled as the flight engine compiles."""
     import openvino as ov  # the rows of torch do without it
 
-    from payload.drivers.engine_openvino import Shuffle, compile_for_window, cut_shuffle
+    from payload.drivers.engine_openvino import compile_shuffle_apart
 
     core = ov.Core()
     topology, weights = (
@@ -48,9 +48,8 @@ def _inference(files: Mapping[str, bytes], tiles: TileGrid, threads: int) -> Cal
         for suffix in (".xml", ".bin")
     )
     model = core.read_model(model=topology, weights=weights)
-    block = cut_shuffle(model)
-    compiled = compile_for_window(core, model, tiles.window_rows_px, tiles.window_columns_px, 1, threads)
-    shuffle = Shuffle(compiled.output().shape, block) if block > 1 else None
+    size_px = tiles.window_rows_px, tiles.window_columns_px
+    compiled, shuffle = compile_shuffle_apart(core, model, *size_px, 1, threads)
     request = compiled.create_infer_request()
     codes = _window_codes(tiles)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from payload.drivers.engine_openvino import Shuffle, compile_for_window, cut_shuffle, give_back_freed_memory
+from payload.drivers.engine_openvino import compile_shuffle_apart, give_back_freed_memory
 from tools.networks.runtime import GEOMETRY
 
 SMALLEST_PX = (192, 192)
@@ -77,9 +77,7 @@ def main() -> None:
 def run_once(xml: Path, rows_px: int, columns_px: int) -> tuple[object, int]:
     """What flies after a few windows of ones, to be kept alive, and the bytes of its inputs."""
     core = ov.Core()
-    model = core.read_model(xml)
-    block = cut_shuffle(model)
-    compiled = compile_for_window(core, model, rows_px, columns_px, 1, 1)
+    compiled, shuffle = compile_shuffle_apart(core, core.read_model(xml), rows_px, columns_px, 1, 1)
     request = compiled.create_infer_request()
     tensors_bytes = 0
     for port in compiled.inputs:
@@ -89,10 +87,8 @@ def run_once(xml: Path, rows_px: int, columns_px: int) -> tuple[object, int]:
         request.set_tensor(port, tensor)
     for _ in range(3):
         request.infer()
-    if block == 1:
-        return request, tensors_bytes
-    shuffle = Shuffle(compiled.output().shape, block)
-    shuffle.undo(request.get_output_tensor(0).data[0])
+    if shuffle is not None:
+        shuffle.undo(request.get_output_tensor(0).data[0])
     return (request, shuffle), tensors_bytes
 
 

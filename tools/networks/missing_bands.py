@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.core.missing_bands import LIKELY, mean_of_blocks
-from payload.types import BANDS_OF_GRID, F32, Band
+from payload.types import F32, GRID_OF_BAND, Band, plane_of
 from tools.material import Patch, all_patches
 
 EVERY = 7
@@ -24,8 +24,7 @@ EVERY = 7
 
 def reflectance_of(patch: Patch, band: Band, pitch: int) -> F32:
     """The band on a grid of ``pitch``: averaged, or repeated where its own is coarser."""
-    grid = next(grid for grid, bands in BANDS_OF_GRID.items() if band in bands)
-    plane = patch.grids[grid][BANDS_OF_GRID[grid].index(band)]
+    grid, plane = GRID_OF_BAND[band], plane_of(patch.grids, band)
     if pitch >= grid:
         return mean_of_blocks(plane, pitch // grid)
     return plane.repeat(grid // pitch, axis=0).repeat(grid // pitch, axis=1)
@@ -33,7 +32,7 @@ def reflectance_of(patch: Patch, band: Band, pitch: int) -> F32:
 
 def fit(patches: Sequence[Patch], band: Band, others: Sequence[Band]) -> tuple[NDArray[np.float64], float]:
     """Factors of the others and a constant, and the root mean square of what is left."""
-    pitch = next(grid for grid, bands in BANDS_OF_GRID.items() if band in bands)
+    pitch = GRID_OF_BAND[band]
     columns, wanted = [], []
     for patch in patches:
         planes = [reflectance_of(patch, one, pitch) for one in (band, *others)]

@@ -115,7 +115,7 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
     places = {fold: inside(labelled, folds, fold) for fold in range(FOLDS)}
     networks: dict[int | None, SceneNetwork] = {None: undecided(folder)}
     networks |= {fold: undecided(fold_folder(folder, fold)) for fold in range(FOLDS)}
-    looks_twice = {Band(name) for name in FINE + COARSE} <= set(PROFILES[recipe.profile])
+    looks_twice = {*FINE, *COARSE} <= set(PROFILES[recipe.profile])
     if looks_twice:
         evidence = {f: [second_look_fit.evidence_of(networks[f], p) for p in places[f]] for f in places}
         for fold, network in networks.items():

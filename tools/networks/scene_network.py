@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from payload.core.scene import LOGIT_RANGE
-from payload.types import SceneClass
+from payload.types import BANDS_OF_GRID, Grid, SceneClass
 from tools.networks.blocks import means_of_blocks
-from tools.networks.second_look import CHANNELS, STRENGTH, SecondLook
+from tools.networks.second_look import CHANNELS, COARSE, STRENGTH, SecondLook
 
 CLASSES = 4
 RECEPTIVE_PX = 72
@@ -43,8 +43,7 @@ STEM_WIDTH = 64
 """Of a square's 91 codes nothing much is lost."""
 CODES_PER_UNIT = 255.0
 
-LOOKED_AT_20M = [2, 3]
-"""B07 and B8A among the bands of 20 m."""
+LOOKED_AT_20M = [BANDS_OF_GRID[Grid.R20M].index(band) for band in COARSE]
 
 
 def _conv3(width: int) -> nn.Conv2d:

@@ -26,13 +26,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from payload.types import BANDS_OF_GRID, Band, Grid
 from tools.networks.blocks import means_of_blocks
 
-FINE, COARSE = ("B02", "B03", "B04", "B08"), ("B07", "B8A")
+FINE, COARSE = BANDS_OF_GRID[Grid.R10M], (Band.B07, Band.B8A)
 """Order of the mean codes that come in, of bands of 10 m and of 20 m; a sensor without one of them cannot
 look twice."""
 
-DIFFERENCES = (("B08", "B8A"), ("B07", "B8A"), ("B04", "B02"), ("B03", "B02"))
+DIFFERENCES = (
+    (Band.B08, Band.B8A),
+    (Band.B07, Band.B8A),
+    (Band.B04, Band.B02),
+    (Band.B03, Band.B02),
+)
 DETAILS = (((1.0, 1.0), (-1.0, -1.0)), ((1.0, -1.0), (1.0, -1.0)), ((1.0, -1.0), (-1.0, 1.0)))
 FEATURES = len(DIFFERENCES) + 1
 CELLS = 11

@@ -45,14 +45,13 @@ class Evidence:
     coarse: F32
 
 
-def _look(patch: Patch) -> tuple[F32, NDArray[np.bool_]]:
+def _look(network: SceneNetwork, patch: Patch) -> tuple[F32, NDArray[np.bool_]]:
     """Features (FEATURES, row, col) of every pixel, and whether the second look is for it."""
-    network, look = SceneNetwork(), SecondLook()
     codes = window_codes(patch.grids, RECEPTIVE_PX, PHASE_PX)
     b10, b20 = (torch.from_numpy(codes[grid][None]).float() for grid in (Grid.R10M, Grid.R20M))
     with torch.no_grad():
         fine, coarse = network.blocks(b10, b20)
-        features = look.features(fine, coarse)[0].numpy()
+        features = SecondLook().features(fine, coarse)[0].numpy()
     level = fine[0, 0].numpy()  # of B02
     rows, cols = patch.grids[Grid.R10M].shape[1:]
     inner = (..., slice(RECEPTIVE_PX, RECEPTIVE_PX + rows), slice(RECEPTIVE_PX, RECEPTIVE_PX + cols))
@@ -63,23 +62,23 @@ def _look(patch: Patch) -> tuple[F32, NDArray[np.bool_]]:
 def evidence_of(network: SceneNetwork, patch: Patch) -> Evidence:
     """What a labelled patch says that ``network`` was not trained on."""
     assert patch.label is not None
-    features, is_bright = _look(patch)
+    features, is_bright = _look(network, patch)
     called = np.isin(classify(network, patch), CLOUD) & is_bright
     is_cloud = np.isin(patch.label, CLOUD)
     is_judged = is_cloud.mean() < MOSTLY_CLEAR
     wrong = called & (patch.label == SceneClass.CLEAR) & is_judged
     right = called & is_cloud
-    coarse = [_of_coarse_cloud(patch, times) for times in COARSER]
+    coarse = [_of_coarse_cloud(network, patch, times) for times in COARSER]
     return Evidence(features[:, wrong].T, features[:, right].T[::PIXEL_STRIDE], np.concatenate(coarse))
 
 
-def _of_coarse_cloud(patch: Patch, times: int) -> F32:
+def _of_coarse_cloud(network: SceneNetwork, patch: Patch, times: int) -> F32:
     """Features of thick cloud in pixels ``times`` as wide."""
     assert patch.label is not None
     rows, cols = (size // (6 * times) * (6 * times) for size in patch.label.shape)
     grids = {g: average_blocks(p[:, : rows // g, : cols // g], times) for g, p in patch.grids.items()}
     thick = (patch.label[:rows, :cols] == SceneClass.THICK_CLOUD).astype(np.float32)
-    features, is_bright = _look(Patch(patch.name, patch.group, grids, None))
+    features, is_bright = _look(network, Patch(patch.name, patch.group, grids, None))
     return np.asarray(features[:, (average_zero_too(thick, times) > MOSTLY_CLOUD) & is_bright].T)
 
 
