@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,18 +64,6 @@ BANDS_OF_GRID: Mapping[Grid, tuple[Band, ...]] = {
     Grid.R60M: (Band.B01, Band.B09, Band.B10),
 }
 """Band order inside every per-grid array of this program."""
-
-GRID_OF_BAND: Mapping[Band, Grid] = {band: grid for grid, bands in BANDS_OF_GRID.items() for band in bands}
-
-_Sample = TypeVar("_Sample", bound=np.generic)
-
-
-def plane_of(planes: Mapping[Grid, NDArray[_Sample]], band: Band) -> NDArray[_Sample]:
-    """The plane (row, col) of ``band``, a view, from per-grid arrays (band, row, col)."""
-    grid = GRID_OF_BAND[band]
-    plane: NDArray[_Sample] = planes[grid][BANDS_OF_GRID[grid].index(band)]
-    return plane
-
 
 SURFACE_BANDS_OF_GRID: Mapping[Grid, tuple[Band, ...]] = {
     Grid.R10M: BANDS_OF_GRID[Grid.R10M],

@@ -19,20 +19,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.drivers.native_grids import average_blocks, empty_dn
 from payload.drivers.strip_header import GROUND_SPEED_M_S
-from payload.types import (
-    COUNTS_OFFSET,
-    F32,
-    GRID_OF_BAND,
-    U16,
-    Band,
-    Georeference,
-    Grid,
-    RowBlock,
-    StripInfo,
-    plane_of,
-)
+from payload.types import COUNTS_OFFSET, F32, U16, Band, Georeference, Grid, RowBlock, StripInfo
 from tools.simulate.fields import Shape, fractal, scaled
 from tools.simulate.scene import make_scene
 from tools.write_raw import write_raw

@@ -29,11 +29,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.drivers.safe_metadata import FIRST_BASELINE_WITH_OFFSET
 from payload.drivers.strips import open_strip
 from payload.errors import StripError
 from payload.ports import StripSource
-from payload.types import COUNTS_OFFSET, GRID_OF_BAND, U16, Band, Grid, RowBlock, StripInfo, plane_of
+from payload.types import COUNTS_OFFSET, U16, Band, Grid, RowBlock, StripInfo
 from tools.write_raw import blocks_of
 
 TILE_PX: Mapping[Grid, int] = {Grid.R10M: 1024, Grid.R20M: 640, Grid.R60M: 192}

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE, codes_of
-from payload.types import BANDS_OF_GRID, F32, GRID_OF_BAND, NO_DATA_COUNTS, U8, U16, Band, Grid, plane_of
+from payload.types import BANDS_OF_GRID, F32, NO_DATA_COUNTS, U8, U16, Band, Grid
 
 _ROWS_PX = 48  # of the 10 m grid, filled at a time: what it takes stays small
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from payload.bands import GRID_OF_BAND
 from payload.drivers.geokeys import georeference_of_box
 from payload.drivers.jp2_tiles import Jp2Tiles
 from payload.drivers.safe_metadata import (
@@ -27,7 +28,7 @@ from payload.drivers.safe_metadata import (
 from payload.drivers.strip_header import GROUND_SPEED_M_S, ascii_id, read_sidecar, strip_of_pictures
 from payload.drivers.strip_tiled import BandImage, TiledStrip, strip_size
 from payload.errors import StripError
-from payload.types import GRID_OF_BAND, Band, Georeference, StripInfo
+from payload.types import Band, Georeference, StripInfo
 
 SIDECAR_NAME = "strip.yaml"
 

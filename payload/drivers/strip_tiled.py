@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.drivers.native_grids import average_blocks, averaging_bytes, empty_dn, rows_of
 from payload.drivers.tile_rows import Scratch, TiledImage, TileRows, row_of_tiles_bytes
 from payload.errors import StripError
-from payload.types import GRID_OF_BAND, U16, Band, Grid, RowBlock, StripInfo, Window, plane_of
+from payload.types import U16, Band, Grid, RowBlock, StripInfo, Window
 
 _STEP_ROWS = 48
 _SAMPLE_BYTES = 2

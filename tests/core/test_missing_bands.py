@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payload.bands import plane_of
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.missing_bands import LIKELY, fill_codes
 from payload.core.scheduler import Scheduler
-from payload.types import BANDS_OF_GRID, U8, Band, Grid, TileGrid, plane_of
+from payload.types import BANDS_OF_GRID, U8, Band, Grid, TileGrid
 from tests.core.strip_in_memory import ArraySource, random_dn, strip_info
 
 lost = st.frozensets(st.sampled_from(Band), min_size=1, max_size=3)

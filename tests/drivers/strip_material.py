@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from payload.bands import plane_of
 from payload.drivers.native_grids import empty_dn, rows_of
 from payload.drivers.raw_frames import FRAME_ROWS
 from payload.drivers.strip_header import GROUND_SPEED_M_S, FrameCheck
 from payload.drivers.strip_raw import open_raw
 from payload.ports import StripSource
-from payload.types import BANDS_OF_GRID, U16, Band, Georeference, Grid, RowBlock, StripInfo, plane_of
+from payload.types import BANDS_OF_GRID, U16, Band, Georeference, Grid, RowBlock, StripInfo
 from tools.write_raw import frames, header_text, write_raw
 from tools.write_safe import write_safe
 

@@ -11,10 +11,11 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.drivers.native_grids import average_blocks, empty_dn
 from payload.drivers.strip_geotiff import TiffTiles, open_geotiff
 from payload.errors import StripError
-from payload.types import GRID_OF_BAND, U16, Band, Georeference, Grid, plane_of
+from payload.types import U16, Band, Georeference, Grid
 from tests.drivers.strip_material import NO_SHARED, SHARED, assert_equal, lose, read_all, write_geotiff
 
 DATA = SHARED / "data"

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from payload.bands import plane_of
 from payload.drivers.native_grids import average_blocks, averaging_bytes, empty_dn, rows_of
-from payload.types import U16, Band, Grid, plane_of
+from payload.types import U16, Band, Grid
 
 PLANES = hnp.arrays(
     np.uint16,

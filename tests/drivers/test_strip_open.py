@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import rasterio
 
+from payload.bands import plane_of
 from payload.drivers.strip_header import Sidecar, ascii_id, read_sidecar, strip_of_pictures
 from payload.drivers.strip_raw import RawStrip
 from payload.drivers.strip_tiled import TiledStrip
 from payload.drivers.strips import open_strip
 from payload.errors import StripError
-from payload.types import Band, Grid, plane_of
+from payload.types import Band, Grid
 from tests.drivers.strip_material import (
     assert_equal,
     read_all,

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.drivers.jp2_tiles import Jp2Tiles
 from payload.drivers.native_grids import average_blocks
 from payload.drivers.strip_safe import open_folder, open_safe
 from payload.errors import StripError
-from payload.types import GRID_OF_BAND, U16, Band, Georeference, Grid, plane_of
+from payload.types import U16, Band, Georeference, Grid
 from tests.drivers.strip_material import (
     NO_SHARED,
     SHARED,

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from payload.bands import GRID_OF_BAND, plane_of
 from payload.core.missing_bands import LIKELY, mean_of_blocks
-from payload.types import F32, GRID_OF_BAND, Band, plane_of
+from payload.types import F32, Band
 from tools.material import Patch, all_patches
 
 EVERY = 7
