@@ -63,11 +63,26 @@ class DnScale:
             out[...] = dn
             return
         has_data = has_any(dn)
+        is_whole = has_data.all()
         for samples, shift, counts in zip(dn, shifts, out, strict=True):
-            for row in range(samples.shape[0]):
-                scaled = np.rint(samples[row] * np.float32(self._gain) + np.float32(shift))
-                counts[row] = np.clip(scaled, 1, COUNTS_MAX)
-            counts *= has_data
+            if self._gain == 1.0:
+                _shift(samples, int(shift), counts)
+            else:
+                _scale(samples, np.float32(self._gain), np.float32(shift), counts)
+            if not is_whole:
+                counts *= has_data
+
+
+def _shift(samples: U16, shift: int, counts: U16) -> None:
+    """Write ``samples`` + ``shift``, clipped to 1..COUNTS_MAX."""
+    np.clip(samples, max(0, 1 - shift), min(COUNTS_MAX, COUNTS_MAX - shift), out=counts)
+    counts += np.uint16(shift % (COUNTS_MAX + 1))  # what is below 0 wraps around to it
+
+
+def _scale(samples: U16, gain: np.float32, shift: np.float32, counts: U16) -> None:
+    """Write ``samples`` x ``gain`` + ``shift``, rounded and clipped to 1..COUNTS_MAX."""
+    for row in range(samples.shape[0]):
+        counts[row] = np.clip(np.rint(samples[row] * gain + shift), 1, COUNTS_MAX)
 
 
 def has_any(samples: U16) -> NDArray[np.bool_]:
