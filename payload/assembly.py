@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from payload.config import Config, load_config, read_text, with_number
+from payload.config.engines import EngineKind
 from payload.core.areas import AreaMap, parse_areas
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.fingerprint import fingerprint
@@ -21,7 +22,6 @@ from payload.core.radiometry import FULL_SCALE_REFLECTANCE, code_table
 from payload.core.settings import SETTINGS
 from payload.core.surface import CELL_PX
 from payload.core.telemetry import Telemetry
-from payload.drivers.arithmetic_openvino import OpenVinoArithmetic
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.strips import open_strip
 from payload.errors import ConfigError
@@ -110,15 +110,22 @@ def plan_strip(
     loads = [
         EngineLoad(models[task].manifest.name, artifact.host_fixed_bytes, artifact.host_bytes_per_window_px)
         for kind in config.engine.in_use()
-        if config.engine.child(kind) is None
+        if config.engine.is_inside(kind)
         for task in config.engine.tasks_of(kind)
         if (artifact := models[task].artifact_for(config.engine.target(kind))) is not None
     ]
     return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
 
 
+def arithmetic_of(config: Config, tiles: TileGrid) -> Arithmetic:
+    """The compiled formulas where OpenVINO is in this process anyway; it takes more than numpy's save."""
+    return compiled_arithmetic(tiles) if config.engine.is_inside(EngineKind.OPENVINO) else NumpyArithmetic()
+
+
 def compiled_arithmetic(tiles: TileGrid) -> Arithmetic:
     """The compiled formulas for tiles of ``tiles``, or numpy's where the codes would not be the same."""
+    from payload.drivers.arithmetic_openvino import OpenVinoArithmetic  # 66 MiB that not every board has
+
     columns = {CELL_PX // grid: tiles.inner_columns_px // grid for grid in Grid}
     compiled = OpenVinoArithmetic(columns, FULL_SCALE_REFLECTANCE)
     return compiled if compiled.is_exact(code_table()) else NumpyArithmetic()

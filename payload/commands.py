@@ -12,8 +12,8 @@ from pathlib import Path
 
 from payload.assembly import (
     Model,
+    arithmetic_of,
     begin_strip,
-    compiled_arithmetic,
     load_areas,
     load_board,
     load_models,
@@ -174,7 +174,7 @@ def _walk(
             found.slots,
             source,
             engine,
-            compiled_arithmetic(tiles),
+            arithmetic_of(config, tiles),
             store,
             queue,
             maker,

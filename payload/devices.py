@@ -16,7 +16,6 @@ from payload.core.telemetry import Telemetry
 from payload.drivers.board import SystemClock
 from payload.drivers.engine_inside import InsideEngine
 from payload.drivers.engine_litert import LiteRtEngine
-from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.engine_process import ProcessEngine
 from payload.drivers.network import Network
 from payload.errors import EngineFault, EngineLostError, EngineOutputError
@@ -63,6 +62,10 @@ def build_device(
     def inside() -> Engine:
         if kind is EngineKind.LITERT:
             return LiteRtEngine(networks(), tiles, slots, threads)
+        from payload.drivers.engine_openvino import (
+            OpenVinoEngine,  # its runtime is large: see `arithmetic_of`
+        )
+
         return OpenVinoEngine(networks(), tiles, slots, threads)
 
     if config.engine.child(kind) is None:

@@ -8,22 +8,26 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 import payload.__main__  # noqa: F401  # the interpreter term is what this brings in
-from payload.assembly import compiled_arithmetic, load_board, load_models, open_source
+from payload.assembly import Model, arithmetic_of, load_board, load_models, open_source
+from payload.config import Config
 from payload.config.engines import EngineKind
 from payload.core.areas import AreaMap
 from payload.core.downlink import DownlinkQueue
 from payload.core.making import ProductMaker
 from payload.core.pictures import true_colour
+from payload.core.products.samples import Codec, encode_samples
 from payload.core.scene import classify
 from payload.core.scheduler import Scheduler
 from payload.core.surface import sigma_counts, surface_counts
-from payload.devices import network_of
-from payload.drivers.engine_openvino import OpenVinoEngine, give_back_freed_memory
+from payload.devices import build_device, network_of
+from payload.drivers.heap import give_back_freed_memory
 from payload.drivers.product_store import SqliteProductStore
 from payload.types import Grid, ProductKind, QueueEntry, Task, TileGrid
 
@@ -46,23 +50,39 @@ def term(name: str, field: str = "VmHWM") -> Iterator[None]:
     MEASURED[name] = MEASURED.get(name, 0) + max(0, status_bytes(field) - before)
 
 
+def warm_up(config: Config, models: Mapping[Task, Model], tiles: TileGrid) -> None:
+    """The runtime has been at work: on its smallest window, where it takes any."""
+    (kind,) = config.engine.in_use()
+    if kind is EngineKind.OPENVINO:
+        from payload.drivers.engine_openvino import OpenVinoEngine
+
+        smallest = TileGrid(48, 48, tiles.halo_px)
+        window_px = smallest.window_rows_px, smallest.window_columns_px
+        network = network_of(kind, config, models[Task.SCENE], window_px)
+        OpenVinoEngine([network], smallest, 1, config.engine.threads).close()
+        return
+    device = build_device(kind, config, models, tiles, 1)
+    device.start()
+    device.close()
+
+
 def main() -> None:
     strip, config_path, out = sys.argv[1:]
     # An array of zeros costs nothing before it is written to: so each counts where it is used.
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 128 << 10)
     config = load_board(Path(config_path), None)
     models, tiles = load_models(config)
-    window_px = tiles.window_rows_px, tiles.window_columns_px
-    networks = [network_of(EngineKind.OPENVINO, config, model, window_px) for model in models.values()]
-    smallest = TileGrid(48, 48, tiles.halo_px)
-    OpenVinoEngine(networks[:1], smallest, 1, config.engine.threads).close()
-    compiled_arithmetic(smallest)
+    (kind,) = config.engine.in_use()
+    arithmetic_of(config, TileGrid(48, 48, tiles.halo_px))
+    warm_up(config, models, tiles)
+    for codec in Codec:  # code that is loaded when it is first used
+        encode_samples(np.zeros((8, 8), np.uint16), codec)
     give_back_freed_memory()
     source = open_source(strip, config)
     MEASURED["interpreter"] = status_bytes("VmRSS")
 
     with term("arithmetic", "VmRSS"):  # compiling is over before there are rows
-        arithmetic = compiled_arithmetic(tiles)
+        arithmetic = arithmetic_of(config, tiles)
         give_back_freed_memory()
     with term("tile slots"):
         scheduler = Scheduler(source.info, tiles, 1, config.strip.block_rows_px, arithmetic)
@@ -76,7 +96,8 @@ def main() -> None:
         tile = scheduler.next_tile()
     assert tile is not None
     with term("engines"):
-        engine = OpenVinoEngine(networks, tiles, 1, config.engine.threads)
+        engine = build_device(kind, config, models, tiles, 1)
+        engine.start()
         engine.submit(Task.SCENE, tile)
         scores = engine.collect(60)
         assert scores is not None

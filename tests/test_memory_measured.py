@@ -19,9 +19,11 @@ from tools.write_raw import write_raw
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIG = REPOSITORY / "firmware_configs" / "ci_cpu.yaml"
+CONFIG, SMALL = (REPOSITORY / "firmware_configs" / f"{name}.yaml" for name in ("ci_cpu", "small"))
 COLUMNS, ROWS = 10980, 600
 MIB = 1 << 20
+COUNTED_IN_BATCHES_BYTES = MIB // 2
+"""The kernel adds up resident pages some at a time: a term is measured no finer."""
 
 
 def noise_blocks() -> Iterator[RowBlock]:
@@ -42,12 +44,12 @@ def payload(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("budget_mib", [256, 512])
+@pytest.mark.parametrize(("config", "budget_mib"), [(CONFIG, 256), (CONFIG, 512), (SMALL, 160)], ids=str)
 def test_the_measured_peak_is_at_most_the_plan_and_the_plan_at_most_the_budget(
-    strip: Path, tmp_path: Path, budget_mib: int
+    strip: Path, tmp_path: Path, config: Path, budget_mib: int
 ) -> None:
     done = payload(
-        "run", strip, "--config", CONFIG, "--out", tmp_path, "--budget-bytes", budget_mib * MIB, "--json"
+        "run", strip, "--config", config, "--out", tmp_path, "--budget-bytes", budget_mib * MIB, "--json"
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -55,16 +57,18 @@ def test_the_measured_peak_is_at_most_the_plan_and_the_plan_at_most_the_budget(
     assert report["peak_bytes"] <= report["planned_bytes"] <= budget_mib * MIB
 
 
-def test_every_term_measured_is_at_most_the_term_planned(strip: Path, tmp_path: Path) -> None:
-    child = [sys.executable, "-m", "tests.measure_terms", str(strip), str(CONFIG), str(tmp_path / "q.sqlite")]
+@pytest.mark.parametrize("config", [CONFIG, SMALL], ids=lambda path: path.stem)
+def test_every_term_measured_is_at_most_the_term_planned(strip: Path, tmp_path: Path, config: Path) -> None:
+    child = [sys.executable, "-m", "tests.measure_terms", str(strip), str(config), str(tmp_path / "q.sqlite")]
     done = subprocess.run(child, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
-    plan = json.loads(payload("plan", strip, "--config", CONFIG, "--json").stdout)
+    plan = json.loads(payload("plan", strip, "--config", config, "--json").stdout)
     planned = {term["name"]: term["planned_bytes"] for term in plan["terms"]}
     assert measured.keys() == planned.keys()
     over = {name: (measured[name], planned[name]) for name in planned if measured[name] > planned[name]}
-    assert not over, over
+    assert not {n: pair for n, pair in over.items() if pair[0] > pair[1] + COUNTED_IN_BATCHES_BYTES}, over
+    assert sum(measured.values()) <= sum(planned.values())
 
 
 def test_64_mib_is_refused_before_the_first_row_with_the_largest_term_named(

@@ -1,16 +1,22 @@
-"""Tiled equals untiled, with the networks that fly: to the class and to the DN."""
+"""Tiled equals untiled, with the networks that fly and either engine: to the class and to the DN."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from payload.assembly import compiled_arithmetic
+from payload.core.arithmetic import NumpyArithmetic
+from payload.drivers.engine_litert import LiteRtEngine
 from payload.drivers.engine_openvino import OpenVinoEngine
-from payload.types import U8, U16, Grid, ProductKind, Task, TileGrid
+from payload.drivers.network import Network
+from payload.ports import Arithmetic, Engine
+from payload.types import U8, U16, Grid, Precision, ProductKind, Task, TileGrid
 from tests.core.strip_in_memory import ArraySource, strip_info
-from tests.drivers.test_engine_openvino import flight_network
+from tests.drivers.test_engine_openvino import FOLDERS, flight_network
 from tests.walking import assembled, board_config, walk
 
 ROWS, COLUMNS = 301, 517
@@ -33,10 +39,31 @@ def landscape() -> dict[Grid, np.ndarray]:
     return dn
 
 
-def walked_with(folder: Path, tiles: TileGrid, slots: int) -> dict[ProductKind, list[U8 | U16]]:
+def openvino(tiles: TileGrid, slots: int) -> tuple[Engine, Arithmetic]:
+    networks = [flight_network(task) for task in Task]
+    return OpenVinoEngine(networks, tiles, slots, threads=1), compiled_arithmetic(tiles)
+
+
+def litert(tiles: TileGrid, slots: int) -> tuple[Engine, Arithmetic]:
+    """As on a board without OpenVINO: one file a window, the formulas in numpy."""
+    pytest.importorskip("ai_edge_litert.interpreter", reason="needs the extra 'litert'")
+    from tools.export.tflite import tflite_of
+
+    size_px = tiles.window_rows_px, tiles.window_columns_px
+    networks = [
+        Network(task, task.value, "0" * 64, Precision.INT8, {".tflite": tflite_of(folder, *size_px)})
+        for task, folder in FOLDERS.items()
+    ]
+    return LiteRtEngine(networks, tiles, slots, threads=1), NumpyArithmetic()
+
+
+Maker = Callable[[TileGrid, int], tuple[Engine, Arithmetic]]
+
+
+def walked_with(folder: Path, tiles: TileGrid, slots: int, make: Maker) -> dict[ProductKind, list[U8 | U16]]:
     # Every tile is corrected, or tilings would differ in which pixels get a surface at all.
     config = board_config(tiles, surface_error_dn=0)
-    engine = OpenVinoEngine([flight_network(task) for task in Task], tiles, slots, threads=1)
+    engine, arithmetic = make(tiles, slots)
     source = ArraySource(
         strip_info(
             ROWS,
@@ -48,16 +75,22 @@ def walked_with(folder: Path, tiles: TileGrid, slots: int) -> dict[ProductKind, 
         ),
         landscape(),
     )
-    walked = walk(folder, config, tiles, source, engine, slots)
+    walked = walk(folder, config, tiles, source, engine, slots, arithmetic)
     engine.close()
     bodies = walked.bodies()
     walked.store.close()
     return {kind: assembled(bodies, kind, ROWS, COLUMNS) for kind in KINDS}
 
 
+@pytest.fixture(scope="module", params=[openvino, litert], ids=lambda make: make.__name__)
+def make(request: pytest.FixtureRequest) -> Maker:
+    found: Maker = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def untiled(tmp_path_factory: pytest.TempPathFactory) -> dict[ProductKind, list[U8 | U16]]:
-    whole = walked_with(tmp_path_factory.mktemp("untiled"), UNTILED, 1)
+def untiled(tmp_path_factory: pytest.TempPathFactory, make: Maker) -> dict[ProductKind, list[U8 | U16]]:
+    whole = walked_with(tmp_path_factory.mktemp("untiled"), UNTILED, 1, make)
     assert len(np.unique(whole[ProductKind.CLASSES][0])) >= 3, "a strip of one class shows nothing"
     return whole
 
@@ -68,9 +101,9 @@ def untiled(tmp_path_factory: pytest.TempPathFactory) -> dict[ProductKind, list[
     ids=str,
 )
 def test_tiled_equals_untiled_in_every_class_and_every_dn(
-    tmp_path: Path, untiled: dict[ProductKind, list[U8 | U16]], tiles: TileGrid, slots: int
+    tmp_path: Path, untiled: dict[ProductKind, list[U8 | U16]], make: Maker, tiles: TileGrid, slots: int
 ) -> None:
-    tiled = walked_with(tmp_path, tiles, slots)
+    tiled = walked_with(tmp_path, tiles, slots, make)
     for kind in KINDS:
         for plane, expected in zip(tiled[kind], untiled[kind], strict=True):
             made = plane > 0 if kind is not ProductKind.CLASSES else np.ones_like(plane, dtype=bool)
@@ -78,7 +111,9 @@ def test_tiled_equals_untiled_in_every_class_and_every_dn(
             np.testing.assert_array_equal(plane[made], expected[made], err_msg=kind.value)
 
 
-def test_a_halo_too_small_is_noticed(tmp_path: Path, untiled: dict[ProductKind, list[U8 | U16]]) -> None:
+def test_a_halo_too_small_is_noticed(
+    tmp_path: Path, untiled: dict[ProductKind, list[U8 | U16]], make: Maker
+) -> None:
     """The law above can fail: with a third of the halo, tiles no longer agree."""
-    tiled = walked_with(tmp_path, TileGrid(48, 96, 24), 1)
+    tiled = walked_with(tmp_path, TileGrid(48, 96, 24), 1, make)
     assert (tiled[ProductKind.CLASSES][0] != untiled[ProductKind.CLASSES][0]).any()

@@ -21,7 +21,7 @@ from payload.drivers.board import LinuxBoard
 from payload.drivers.product_store import SqliteProductStore
 from payload.errors import EngineLostError, EngineOutputError
 from payload.imaging import StripWalk
-from payload.ports import Engine
+from payload.ports import Arithmetic, Engine
 from payload.types import (
     U8,
     U16,
@@ -129,7 +129,13 @@ class Walked:
 
 
 def walk(
-    folder: Path, config: Config, tiles: TileGrid, source: ArraySource, engine: Engine, slots: int = 2
+    folder: Path,
+    config: Config,
+    tiles: TileGrid,
+    source: ArraySource,
+    engine: Engine,
+    slots: int = 2,
+    arithmetic: Arithmetic | None = None,
 ) -> Walked:
     """Take the strip of ``source`` through ``engine`` into a store in ``folder``."""
     folder.mkdir(exist_ok=True)
@@ -146,7 +152,7 @@ def walk(
             slots,
             source,
             engine,
-            compiled_arithmetic(tiles),
+            arithmetic or compiled_arithmetic(tiles),
             store,
             queue,
             maker,

@@ -121,6 +121,10 @@ class EngineConfig:
         }
         return sections[kind]
 
+    def is_inside(self, kind: EngineKind) -> bool:
+        """Whether ``kind`` is in use in the payload's own process."""
+        return kind in self.in_use() and self.child(kind) is None
+
     def target(self, kind: EngineKind) -> Target:
         """Whose artifacts ``kind`` runs."""
         if kind is EngineKind.STAND_IN and self.stand_in is not None:

@@ -14,7 +14,7 @@ from payload.core.radiometry import COUNTS_MAX, code_table
 from payload.core.surface import cell_weights
 from payload.types import COUNTS_OFFSET, F32, U8, U16
 
-_TAKE_ROWS = 16  # np.take widens its indices to 8 bytes: a few rows at a time stay in the cache
+_TAKE_SAMPLES = 32768  # np.take widens its indices to 8 bytes: a few rows at a time stay in the cache
 _STRETCH_SAMPLES = 32768  # solved together: three float32 arrays of this size stay in the cache
 _ONE = np.float32(1)
 
@@ -27,9 +27,12 @@ class NumpyArithmetic:
 
     def encode(self, counts: U16, out: U8) -> None:
         """See `Arithmetic.encode`."""
-        for row in range(0, counts.shape[1], _TAKE_ROWS):
-            rows = slice(row, row + _TAKE_ROWS)
-            np.take(self._table, counts[:, rows], out=out[:, rows], mode="clip")
+        _, rows, columns = counts.shape
+        together = max(1, _TAKE_SAMPLES // columns)
+        for samples, codes in zip(counts, out, strict=True):
+            for row in range(0, rows, together):
+                some = slice(row, row + together)
+                np.take(self._table, samples[some], out=codes[some], mode="clip")
 
     def invert(self, counts: U16, coefficients: F32, cell: int, out: U16) -> None:
         """See `Arithmetic.invert`."""

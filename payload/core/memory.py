@@ -30,9 +30,12 @@ QUEUE_ENTRY_BYTES = 640
 STORE_BYTES = 4 << 20
 """SQLite: page cache, write-ahead log index, one statement's copy of a body."""
 
-ARITHMETIC_BYTES = 8 << 20
+COMPILED_ARITHMETIC_BYTES = 8 << 20
 """Four compiled formulas and what they read and write (measured 5.0 to 6.3 MiB). Compiling them takes as
 much again, which is free before the first row is held, and rows are more."""
+
+NUMPY_ARITHMETIC_BYTES = 1 << 20
+"""The table of codes, and the stretches of `core.arithmetic` that stay in the cache."""
 
 _SAMPLE_BYTES = 2
 _SCORES = 4
@@ -48,7 +51,7 @@ class EngineLoad:
     per_window_px_bytes: float
 
 
-_INTERPRETER = "Python and the flight libraries, OpenVINO too: it computes the formulas per sample"
+_INTERPRETER = "Python, the flight libraries and the runtimes of engines that have no process of their own"
 
 
 def plan_memory(
@@ -105,7 +108,7 @@ def _plan(
             "tile slots", slots * tile_slot_bytes(tiles), f"{slots} x codes and mask of {tiles.window_px} px"
         ),
         _engines_term(loads, slots, tiles.window_px),
-        MemoryTerm("arithmetic", ARITHMETIC_BYTES, "the formulas per sample, compiled, and their buffers"),
+        MemoryTerm("arithmetic", _arithmetic_bytes(config), "the formulas per sample, and their buffers"),
         _products_term(config, strip, tiles, slots),
         MemoryTerm(
             "queue",
@@ -115,6 +118,11 @@ def _plan(
     )
     terms += tuple(_child_term(kind, config, tiles, slots) for kind in children)
     return MemoryPlan(terms, config.memory.budget_bytes, slots)
+
+
+def _arithmetic_bytes(config: Config) -> int:
+    is_compiled = config.engine.is_inside(EngineKind.OPENVINO)
+    return COMPILED_ARITHMETIC_BYTES if is_compiled else NUMPY_ARITHMETIC_BYTES
 
 
 def _child_term(kind: EngineKind, config: Config, tiles: TileGrid, slots: int) -> MemoryTerm:

@@ -7,13 +7,13 @@ that a run can be repeated to the last bit.
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
+from payload.drivers.heap import give_back_freed_memory
 from payload.drivers.network import GEOMETRY, GRID_OF_INPUT, Network, check_plausible
 from payload.drivers.openvino_lean import ov
 from payload.errors import EngineLostError
@@ -178,11 +178,3 @@ class Shuffle:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def give_back_freed_memory() -> None:
-    """Compiling leaves tens of MiB free inside the C heap; the plan counts on having them."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:  # a C library other than glibc has no such call and no such habit
-        return

@@ -73,6 +73,7 @@ class OpenVino:
         sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
         try:
             from payload.drivers import engine_openvino as engine
+            from payload.drivers.heap import give_back_freed_memory
             from payload.drivers.openvino_lean import ov
         except ImportError as error:
             raise FaultError("no_runtime", _no_runtime("openvino", error)) from error
@@ -88,7 +89,7 @@ class OpenVino:
                 raise FaultError("bad_network", last_line(error)) from error
             self._requests.append(compiled.create_infer_request())
         self.facts = {"device": "CPU", "runtime": f"openvino {ov.__version__.split('-')[0]}"}
-        engine.give_back_freed_memory()
+        give_back_freed_memory()
 
     def infer(self, number: int, inputs: dict[str, Any], output: Any) -> None:
         """Fill ``output`` from the tensors of one tile."""

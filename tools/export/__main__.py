@@ -3,7 +3,7 @@
     python -m tools.make_myriad_env build/myriad          once, for myriad and cpu_v10
     python -m tools.export models/scene_s2_v6 models/surface_s2_v5
 
-For each model and each window of the boards:
+For each model and each window of the boards (myriad: of those that have one):
   myriad   static ONNX (float32, opset 13, in build/export), an IR v10 with float16 weights that
            every OpenVINO from 2021.4 on reads, and the blob that the real 2021.4.2 compiler makes.
            What the blob takes of the chip is printed and held to a budget; an operator that the
@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from payload.assembly import load_models
-from payload.config import load_config
+from payload.config import Config, load_config
+from payload.types import Target
 from tools.export.artifact import PERMITTED, ExportError, Window
 from tools.export.blob import BlobError
 from tools.export.ir_reading import TfliteError
@@ -37,13 +38,19 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGETS = ("myriad", "tflite", "cpu_v10")
 
 
-def windows_of(boards: Sequence[Path]) -> list[Window]:
+def windows_of(boards: Sequence[Config]) -> list[Window]:
     """Rows and columns of the windows of every board, each once."""
-    found = set()
-    for board in boards:
-        _, tiles = load_models(load_config(board))
-        found.add((tiles.window_rows_px, tiles.window_columns_px))
-    return sorted(found)
+    grids = [load_models(board)[1] for board in boards]
+    return sorted({(tiles.window_rows_px, tiles.window_columns_px) for tiles in grids})
+
+
+def with_myriad(boards: Sequence[Config]) -> list[Config]:
+    """The boards that run a Myriad's artifacts."""
+    return [
+        board
+        for board in boards
+        if Target.MYRIAD in (board.engine.target(kind) for kind in board.engine.in_use())
+    ]
 
 
 def enter(folder: Path, artifact: dict[str, Any]) -> None:
@@ -58,7 +65,7 @@ def enter(folder: Path, artifact: dict[str, Any]) -> None:
 
 
 def export_model(
-    folder: Path, targets: Sequence[str], windows: Sequence[Window], python: Path, work: Path
+    folder: Path, targets: Sequence[str], boards: Sequence[Config], python: Path, work: Path
 ) -> list[str]:
     """Write the files of every target, the manifest after each; what there is to say of them.
 
@@ -68,11 +75,11 @@ def export_model(
     work.mkdir(parents=True, exist_ok=True)
     lines = []
     if "myriad" in targets:
-        artifact, told = export_myriad(folder, windows, python, work)
+        artifact, told = export_myriad(folder, windows_of(with_myriad(boards)), python, work)
         enter(folder, artifact)
         lines += told
     if "tflite" in targets:
-        artifact, told = export_litert(folder, windows)
+        artifact, told = export_litert(folder, windows_of(boards))
         enter(folder, artifact)
         lines += told
     if "cpu_v10" in targets:
@@ -97,10 +104,10 @@ def main() -> int:
         "--work", type=Path, default=Path("build/export"), help="for what does not fly (%(default)s)"
     )
     asked = parser.parse_args()
-    windows = windows_of(asked.boards)
+    boards = [load_config(board) for board in asked.boards]
     for folder in asked.models:
         try:
-            lines = export_model(folder, asked.targets, windows, asked.python, asked.work)
+            lines = export_model(folder, asked.targets, boards, asked.python, asked.work)
         except (ExportError, BlobError, TfliteError, OSError, ValueError) as error:
             sys.stderr.write(f"export: {folder}: {error}\n")
             return 1

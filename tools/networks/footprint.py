@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from payload.drivers.engine_openvino import compile_shuffle_apart, give_back_freed_memory
+from payload.drivers.engine_openvino import compile_shuffle_apart
+from payload.drivers.heap import give_back_freed_memory
 from tools.networks.runtime import GEOMETRY
 
 SMALLEST_PX = (192, 192)
