@@ -68,7 +68,7 @@ EXTRAS_ground   := ground
 EXTRAS_test     := ground,test
 EXTRAS_check    := ground,test,check
 EXTRAS_train    := ground,train
-EXTRAS_bench    := ground,bench
+EXTRAS_bench    := ground,bench,litert
 EXTRAS_downlink := downlink
 
 # One stamp per set of extras, so that a second make is instant.
