@@ -162,7 +162,7 @@ def test_a_configuration_that_cannot_be_used_names_file_line_and_key(tmp_path: P
 def test_a_model_that_does_not_match_the_configuration_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "board.yaml"
     models = REPOSITORY / "models"
-    text = CONFIG.read_text().replace("../models/scene_s2_v6", str(models / "surface_s2_v5"))
+    text = CONFIG.read_text().replace("../models/scene_s2_v7", str(models / "surface_s2_v5"))
     config.write_text(text.replace("../models", str(models)).replace("../build", str(tmp_path)))
     done = payload("run", STRIP, "--config", config, "--out", tmp_path / "out")
     refused(done, 2, "it has surface, needed is scene")
@@ -170,12 +170,12 @@ def test_a_model_that_does_not_match_the_configuration_is_refused(tmp_path: Path
 
 def test_a_model_whose_weights_are_damaged_is_never_loaded(tmp_path: Path) -> None:
     model = tmp_path / "scene"
-    shutil.copytree(REPOSITORY / "models" / "scene_s2_v6", model)
+    shutil.copytree(REPOSITORY / "models" / "scene_s2_v7", model)
     weights = bytearray((model / "openvino_int8.bin").read_bytes())
     weights[1000] ^= 4
     (model / "openvino_int8.bin").write_bytes(weights)
     config = tmp_path / "board.yaml"
-    text = CONFIG.read_text().replace("../models/scene_s2_v6", str(model))
+    text = CONFIG.read_text().replace("../models/scene_s2_v7", str(model))
     config.write_text(
         text.replace("../models", str(REPOSITORY / "models")).replace("../build", str(tmp_path))
     )

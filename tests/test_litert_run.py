@@ -25,9 +25,9 @@ CHILD = """  litert:
 def ran(folder: Path, engine: str, child: str = "") -> dict[str, object]:
     """run.json of the example strip with one engine for both tasks."""
     folder.mkdir()
-    text = (REPOSITORY / "firmware_configs" / "ci_cpu.yaml").read_text()
-    text = re.sub(r"  (scene|surface): \[openvino\]", rf"  \1: [{engine}]", text)
-    text = text.replace("  failover:\n", f"{child}  failover:\n").replace("268_435_456", "402_653_184")
+    text = (REPOSITORY / "firmware_configs" / "small.yaml").read_text()
+    text = text.replace("[litert]", f"[{engine}]").replace("  failover:\n", f"{child}  failover:\n")
+    text = re.sub(r"(?m)^  (memory|budget)_bytes: [0-9_]+", r"  \1_bytes: 402_653_184", text)
     text = text.replace(": ../", f": {REPOSITORY}/").replace(f"{REPOSITORY}/build", str(folder))
     board = folder / "board.yaml"
     board.write_text(text)

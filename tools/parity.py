@@ -1,6 +1,6 @@
 """How far each target's answers lie from the float32 network's, on patches it never trained on.
 
-    python -m tools.parity models/scene_s2_v6 models/surface_s2_v5
+    python -m tools.parity models/scene_s2_v7 models/surface_s2_v5
 
 Per target: share of pixels with the same class, or mean error of surface reflectance in dn
 (0.0001) over all bands and of each; and the layer whose results are off most. cpu is the INT8

@@ -2,7 +2,7 @@
 
 Reads what `python -m tools.train` left (scene and surface, whichever is there), quantizes
 with patches of l1c/train for calibration, measures memory in fresh processes and writes
-MODELS/scene_s2_v6 and MODELS/surface_s2_v5.
+MODELS/scene_s2_v7 and MODELS/surface_s2_v5.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_a_large_image_in_pieces_is_the_image_in_one(monkeypatch: pytest.MonkeyP
     coarse = rng.uniform(0.02, 0.6, (13, 12, 10)).astype(np.float32)
     stack = np.kron(coarse, np.ones((24, 24), np.float32))
     counts = flown.counts_of(dict(zip(FILE_BANDS, stack, strict=True)))
-    scene = flown.open_model(Path("models/scene_s2_v6"))
+    scene = flown.open_model(Path("models/scene_s2_v7"))
     surface = flown.open_model(Path("models/surface_s2_v5"))
     whole, below = flown.classify(counts, scene.answer), flown.correct(counts, surface.answer)
     monkeypatch.setattr(flown, "INNER_PX", 144)

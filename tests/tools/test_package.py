@@ -12,7 +12,7 @@ from tests import packages
 from tools.package import __main__ as tool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODEL = REPOSITORY / "models" / "scene_s2_v6"
+MODEL = REPOSITORY / "models" / "scene_s2_v7"
 CONFIG = REPOSITORY / "firmware_configs" / "ci_cpu.yaml"
 STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
 
@@ -44,7 +44,7 @@ def test_from_keys_to_a_package_that_flight_would_take(
 
     assert run(monkeypatch, "show", package) == 0
     shown = capsys.readouterr().out
-    for words in ("scene_s2_v6, version 6, task scene", "rollback index  3", "halo 72 px", "cpu: openvino"):
+    for words in ("scene_s2_v7, version 7, task scene", "rollback index  3", "halo 72 px", "cpu: openvino"):
         assert words in shown
     assert shown.count("signed          by key") == 2
 

@@ -1,9 +1,9 @@
 """Artifacts for every target from trained networks, made and gated without a device.
 
     python -m tools.make_myriad_env build/myriad          once, for myriad and cpu_v10
-    python -m tools.export models/scene_s2_v6 models/surface_s2_v5
+    python -m tools.export models/scene_s2_v7 models/surface_s2_v5
 
-For each model and each window of the boards (myriad: of those that have one):
+For each model and each window of the boards that run the target:
   myriad   static ONNX (float32, opset 13, in build/export), an IR v10 with float16 weights that
            every OpenVINO from 2021.4 on reads, and the blob that the real 2021.4.2 compiler makes.
            What the blob takes of the chip is printed and held to a budget; an operator that the
@@ -23,9 +23,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from payload.assembly import load_models
 from payload.config import Config, load_config
+from payload.core.telemetry import Telemetry
 from payload.types import Target
+from payload.updates import Updates
 from tools.export.artifact import PERMITTED, ExportError, Window
 from tools.export.blob import BlobError
 from tools.export.ir_reading import TfliteError
@@ -38,19 +39,14 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGETS = ("myriad", "tflite", "cpu_v10")
 
 
-def windows_of(boards: Sequence[Config]) -> list[Window]:
-    """Rows and columns of the windows of every board, each once."""
-    grids = [load_models(board)[1] for board in boards]
-    return sorted({(tiles.window_rows_px, tiles.window_columns_px) for tiles in grids})
-
-
-def with_myriad(boards: Sequence[Config]) -> list[Config]:
-    """The boards that run a Myriad's artifacts."""
-    return [
-        board
-        for board in boards
-        if Target.MYRIAD in (board.engine.target(kind) for kind in board.engine.in_use())
-    ]
+def windows_of(boards: Sequence[Config], target: Target) -> list[Window]:
+    """Rows and columns of the windows of every board that runs artifacts for ``target``, each once."""
+    found = set()
+    for board in boards:
+        if target in map(board.engine.target, board.engine.in_use()):
+            tiles = Updates(board, Telemetry()).tiles()  # models may lack what is made here
+            found.add((tiles.window_rows_px, tiles.window_columns_px))
+    return sorted(found)
 
 
 def enter(folder: Path, artifact: dict[str, Any]) -> None:
@@ -75,11 +71,11 @@ def export_model(
     work.mkdir(parents=True, exist_ok=True)
     lines = []
     if "myriad" in targets:
-        artifact, told = export_myriad(folder, windows_of(with_myriad(boards)), python, work)
+        artifact, told = export_myriad(folder, windows_of(boards, Target.MYRIAD), python, work)
         enter(folder, artifact)
         lines += told
     if "tflite" in targets:
-        artifact, told = export_litert(folder, windows_of(boards))
+        artifact, told = export_litert(folder, windows_of(boards, Target.TFLITE))
         enter(folder, artifact)
         lines += told
     if "cpu_v10" in targets:

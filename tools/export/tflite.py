@@ -173,7 +173,7 @@ class _Conversion:
     def _quantizer(self, node: ov.Node) -> None:
         value = self._value(node.input_value(0))
         wanted, shift = range_of(node)
-        if value.quantization in (None, wanted):
+        if value.quantization == wanted:
             self._same(node)
             return
         if shift:

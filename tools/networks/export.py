@@ -32,15 +32,15 @@ OPSET = 13
 """Newest ONNX opset that every runtime we may meet reads without falling back."""
 
 FLOAT_PART = {
-    Task.SCENE: (r".*/second_look/.*",),
+    Task.SCENE: (r".*/(second_look|vapour_gate)/.*",),
     Task.SURFACE: (
         r".*/(mean\w*|peak|seen\w*|level\w*|Concat\w*|Add_[2-9])\b.*",
         r".*/(cell\w*|geometry|head|shortcut|Sigmoid)\b.*",
     ),
 }
 """Operators that stay float32. The second look takes large numbers from each other, on 1/16 of the pixels
-and fewer. Of the surface network everything on cells, so that path reflectance keeps four digits; they are
-1/144 of the pixels. (`Add` and `Add_1` are the stem's.)"""
+and fewer; the gate of B09 works on its pixels of 60 m. Of the surface network everything on cells, so that
+path reflectance keeps four digits; they are 1/144 of the pixels. (`Add` and `Add_1` are the stem's.)"""
 
 Feed = Mapping[str, NDArray[np.float32]]
 
@@ -136,11 +136,16 @@ def _is_convolution(operator: ov.Node) -> bool:
 
 
 def _reads_codes(operator: ov.Node) -> bool:
-    """Whether only resizing and other quantizers lie between ``operator`` and an input."""
+    """Whether only resizing, the gate of B09 and other quantizers lie between ``operator`` and an input."""
     source = operator.input_value(0).get_node()
-    while source.get_type_name() in {"Interpolate", "FakeQuantize"}:
+    while source.get_type_name() in {"Interpolate", "FakeQuantize"} or _is_gated(source):
         source = source.input_value(0).get_node()
     return bool(source.get_type_name() == "Parameter")
+
+
+def _is_gated(operator: ov.Node) -> bool:
+    """Whether ``operator`` puts the gated B09 among the codes of its grid (`vapour_gate`)."""
+    return bool(operator.get_friendly_name().startswith("/vapour_gate/Add"))
 
 
 def read_codes(model: ov.Model) -> ov.Model:

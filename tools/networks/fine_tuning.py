@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from payload.types import Grid
 from tools.material import Patch
-from tools.networks.frozen import STEPS, Constant, float_layer, quantized_layers, rounded
+from tools.networks.frozen import STEPS, Constant, float_layer, has_module, quantized_layers, rounded
 from tools.networks.scene_network import SceneNetwork
 from tools.networks.scene_samples import augment, crop
 from tools.networks.scene_training import class_loss
@@ -56,6 +56,8 @@ def network_of(topology: bytes, weights: bytes) -> SceneNetwork:
     layers = {layer.module: layer for layer in quantized_layers(topology)}
     widths = [layers[name].weight.shape[0] for name in ("encode4", "encode8", "bottom16a")]
     network = SceneNetwork(widths)
+    if has_module(topology, "vapour_gate"):
+        network.gate_vapour()
     state = {}
     if (weighing := float_layer(topology, LOOK)) is not None:
         network.take(SecondLook())

@@ -123,6 +123,12 @@ def quantized_layers(topology: bytes) -> list[QuantizedLayer]:
     return found
 
 
+def has_module(topology: bytes, name: str) -> bool:
+    """Whether an IR has a layer of the network's module ``name``."""
+    layers = ElementTree.fromstring(topology).iterfind("./layers/layer")
+    return any(layer.get("name", "").startswith(f"/{name}/") for layer in layers)
+
+
 def float_layer(topology: bytes, path: str) -> tuple[Constant, Constant] | None:
     """Weight and bias of a float32 convolution by its path, like second_look/weigh, if it is there."""
     weight = next(

@@ -12,7 +12,7 @@ from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.types import BANDS_OF_GRID, Task
 
 FORMAT = 1
-VERSION_OF_TASK = {Task.SCENE: 6, Task.SURFACE: 5}
+VERSION_OF_TASK = {Task.SCENE: 7, Task.SURFACE: 5}
 HALO_PX = 72
 PHASE_PX = 48
 FOLDER_OF_TASK = {task: f"{task.value}_s2_v{version}" for task, version in VERSION_OF_TASK.items()}

@@ -20,6 +20,7 @@ from tools.networks.scene_network import SceneNetwork, recorded_network
 from tools.networks.scene_samples import Grounds, SceneRecipe
 from tools.networks.scene_training import classify, train_scene
 from tools.networks.second_look import COARSE, FINE
+from tools.networks.vapour_gate import NEEDED
 from tools.simulate.patch_files import at_10m
 
 UNDECIDED = "scene_undecided"
@@ -105,8 +106,9 @@ def choose(
 
 
 def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[str, float]]:
-    """Give every trained network its second look (`second_look`), move the lines between its classes
-    (`decision`), and say by how much. Both come from what the networks of other folds said of their own.
+    """Give every trained network its gate of B09 (`vapour_gate`) and its second look (`second_look`), move
+    the lines between its classes (`decision`), and say by how much. Look and lines come from what the
+    networks of other folds said of their own.
 
     The networks as trained stay beside them as `scene_undecided`; deciding twice changes nothing.
     """
@@ -115,7 +117,10 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
     places = {fold: inside(labelled, folds, fold) for fold in range(FOLDS)}
     networks: dict[int | None, SceneNetwork] = {None: undecided(folder)}
     networks |= {fold: undecided(fold_folder(folder, fold)) for fold in range(FOLDS)}
-    looks_twice = {*FINE, *COARSE} <= set(PROFILES[recipe.profile])
+    is_gated, looks_twice = (set(bands) <= set(PROFILES[recipe.profile]) for bands in (NEEDED, FINE + COARSE))
+    if is_gated:
+        for network in networks.values():
+            network.gate_vapour()
     if looks_twice:
         evidence = {f: [second_look_fit.evidence_of(networks[f], p) for p in places[f]] for f in places}
         for fold, network in networks.items():
@@ -127,7 +132,10 @@ def decide(shared: Path, recipe: SceneRecipe, folder: Path) -> dict[str, dict[st
         shift = decision.even(decision.best_shift(_of_others(judged, fold), given_back))
         target = folder if fold is None else fold_folder(folder, fold)
         decision.apply_shift(network, shift)
-        record = checkpoint.load_record(target, UNDECIDED) | {"second_look": looks_twice}
+        record = checkpoint.load_record(target, UNDECIDED) | {
+            "vapour_gate": is_gated,
+            "second_look": looks_twice,
+        }
         checkpoint.save(network, record, target, Task.SCENE.value)
         shifts["all places" if fold is None else f"fold {fold}"] = decision.named(shift)
     return shifts

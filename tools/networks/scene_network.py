@@ -12,7 +12,8 @@
 
 The way at the bottom carries what each 40 m square says itself, all 91 numbers of it: without it
 outlines were as soft as the convolutions (docs/decisions/0064).
-A second look at what is bright may take cloud back in the last layer (`second_look`).
+A second look at what is bright may take cloud back in the last layer (`second_look`); B09 may be let through
+over snow alone (`vapour_gate`).
 Every change of resolution is a 2 x 2 patch, so nothing leaks across blocks. Convolutions
 reach 4 + 8 + 16 + 16 + 8 + 4 + 4 = 60 px, whole 16 px blocks round that up: seen from the
 edge of an inner, which windows place 72 px plus a multiple of 48 px from their own edge,
@@ -33,6 +34,7 @@ from payload.core.scene import LOGIT_RANGE
 from payload.types import BANDS_OF_GRID, Grid, SceneClass
 from tools.networks.blocks import means_of_blocks
 from tools.networks.second_look import CHANNELS, COARSE, STRENGTH, SecondLook
+from tools.networks.vapour_gate import BESIDE, VapourGate
 
 CLASSES = 4
 RECEPTIVE_PX = 72
@@ -43,7 +45,9 @@ STEM_WIDTH = 64
 """Of a square's 91 codes nothing much is lost."""
 CODES_PER_UNIT = 255.0
 
-LOOKED_AT_20M = [BANDS_OF_GRID[Grid.R20M].index(band) for band in COARSE]
+LOOKED_AT_20M, BESIDE_20M = (
+    [BANDS_OF_GRID[Grid.R20M].index(band) for band in bands] for bands in (COARSE, BESIDE)
+)
 
 
 def _conv3(width: int) -> nn.Conv2d:
@@ -55,6 +59,7 @@ class SceneNetwork(nn.Module):
 
     block10: Tensor
     block20: Tensor
+    block60: Tensor
 
     def __init__(self, widths: Sequence[int] = (32, 64, 96)) -> None:
         super().__init__()
@@ -81,8 +86,14 @@ class SceneNetwork(nn.Module):
         self.shuffle = nn.PixelShuffle(STEM_PX)
         self.code_scale = 1.0 / CODES_PER_UNIT
         self.second_look: SecondLook | None = None
+        self.vapour_gate: VapourGate | None = None
         self.register_buffer("block10", means_of_blocks(4, 4), persistent=False)
         self.register_buffer("block20", means_of_blocks(6, 2)[LOOKED_AT_20M], persistent=False)
+        self.register_buffer("block60", means_of_blocks(6, 3)[BESIDE_20M], persistent=False)
+
+    def gate_vapour(self) -> None:
+        """From now on B09 is as measured over snow alone."""
+        self.vapour_gate = VapourGate()
 
     def take(self, look: SecondLook) -> None:
         """From now on ``look`` takes cloud back where it doubts it."""
@@ -101,6 +112,8 @@ class SceneNetwork(nn.Module):
 
     def forward(self, b10: Tensor, b20: Tensor, b60: Tensor) -> Tensor:
         doubt = None if self.second_look is None else self.second_look(*self.blocks(b10, b20))
+        if self.vapour_gate is not None:
+            b60 = self.vapour_gate(functional.conv2d(b20, self.block60, stride=3), b60)
         if self.code_scale != 1.0:
             b10, b20, b60 = b10 * self.code_scale, b20 * self.code_scale, b60 * self.code_scale
         b60 = functional.interpolate(b60, scale_factor=3.0, mode="nearest")
@@ -132,6 +145,8 @@ class SceneNetwork(nn.Module):
 def recorded_network(record: Mapping[str, Any]) -> SceneNetwork:
     """A network as a training record describes it, without its weights."""
     network = SceneNetwork(record["widths"])
+    if record.get("vapour_gate"):
+        network.gate_vapour()
     if record.get("second_look"):
         network.take(SecondLook())
     return network

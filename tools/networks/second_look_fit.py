@@ -24,7 +24,7 @@ from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
 from tools.networks.scene_training import PHASE_PX, classify
 from tools.networks.second_look import FEATURES, GATE, SecondLook
 
-KEPT = 0.998
+KEPT = 0.992
 RAMP = 16.0
 """From no doubt to all of it in a quarter of the regression's unit."""
 

@@ -10,7 +10,7 @@
 
 A first time:
   python -m tools.package keygen keys alice bob carol --threshold 2
-  python -m tools.package make models/scene_s2_v6 --rollback-index 1 --out build/scene.skm
+  python -m tools.package make models/scene_s2_v7 --rollback-index 1 --out build/scene.skm
   python -m tools.package sign build/scene.skm --key keys/alice.key --key keys/bob.key
   python -m tools.package verify build/scene.skm --root keys/root.skr
 """
@@ -83,7 +83,7 @@ def _verify(asked: argparse.Namespace) -> None:
 
 def _add_packages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     make = commands.add_parser("make", help="a package from a model folder")
-    make.add_argument("folder", type=Path, metavar="MODEL", help="e.g. models/scene_s2_v6")
+    make.add_argument("folder", type=Path, metavar="MODEL", help="e.g. models/scene_s2_v7")
     make.add_argument("--rollback-index", type=int, required=True, metavar="N")
     make.add_argument("--out", type=Path, required=True, metavar="FILE")
     make.add_argument("--tiles", type=Path, default=EXAMPLE_STRIP, metavar="STRIP", help="gives known tiles")
