@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 
-from payload.types import F32, SceneClass  # noqa: E402
+from payload.bands import plane_of  # noqa: E402
+from payload.core.missing_bands import fill_codes  # noqa: E402
+from payload.types import F32, Band, Grid, SceneClass  # noqa: E402
 from tools import material  # noqa: E402
 from tools.networks import second_look_fit  # noqa: E402
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network  # noqa: E402
@@ -37,6 +39,14 @@ def _blocks(far: F32, near: F32) -> tuple[torch.Tensor, torch.Tensor]:
     return fine, coarse
 
 
+def _bright() -> list[torch.Tensor]:
+    """Codes of 200 of every band, B08 with the grain that a measured band has."""
+    codes = [torch.full((1, bands, 96 // p, 96 // p), 200.0) for bands, p in ((4, 1), (6, 2), (3, 6))]
+    row, col = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    codes[0][0, 3] += (row + col) % 2
+    return codes
+
+
 def _trained(weight: list[float], bias: float) -> SecondLook:
     look = SecondLook()
     with torch.no_grad():
@@ -55,8 +65,7 @@ def test_what_moves_between_bands_is_told_from_what_stands_still(seed: int, move
 
 
 def test_a_look_that_was_never_trained_doubts_nothing_and_changes_nothing() -> None:
-    network = build_scene_network((4, 4, 4), 3)
-    codes = [torch.full((1, bands, 96 // p, 96 // p), 200.0) for bands, p in ((4, 1), (6, 2), (3, 6))]
+    network, codes = build_scene_network((4, 4, 4), 3), _bright()
     with torch.no_grad():
         before = network(*codes)
         network.take(SecondLook())
@@ -65,8 +74,7 @@ def test_a_look_that_was_never_trained_doubts_nothing_and_changes_nothing() -> N
 
 
 def test_doubt_takes_both_kinds_of_cloud_below_all_else() -> None:
-    network = build_scene_network((4, 4, 4), 3)
-    codes = [torch.full((1, bands, 96 // p, 96 // p), 200.0) for bands, p in ((4, 1), (6, 2), (3, 6))]
+    network, codes = build_scene_network((4, 4, 4), 3), _bright()
     with torch.no_grad():
         network.head.bias.reshape(4, -1)[SceneClass.THICK_CLOUD] += 5.0
         assert (network(*codes).argmax(1) == SceneClass.THICK_CLOUD).all()
@@ -78,25 +86,37 @@ def test_doubt_takes_both_kinds_of_cloud_below_all_else() -> None:
     assert not (after.argmax(1) == SceneClass.THICK_CLOUD).any()
 
 
-@pytest.mark.parametrize("missing", [0, 3, 5])
-def test_nothing_is_doubted_where_a_band_is_missing_or_it_is_dark(missing: int) -> None:
+@pytest.mark.parametrize("missing", [[0], [3, 4], [6]])
+def test_nothing_is_doubted_where_a_band_is_missing_or_it_is_dark(missing: list[int]) -> None:
     near, look = _white(3), _trained([0.0] * FEATURES, 1.0)
     fine, coarse = _blocks(near, near)
     assert look(fine, coarse).shape[1] == CHANNELS
     assert look(fine, coarse)[..., 2:-2, 2:-2].max() == STRENGTH
     assert look(fine * 0.3, coarse * 0.3).max() == 0, "dark"
     for code in (0, 1):
-        (fine if missing < 4 else coarse)[:, missing % 4] = code
-        assert look(fine, coarse).max() == 0, "missing"
+        parts = torch.cat([fine, coarse], 1)
+        parts[:, missing] = code / len(missing)
+        assert look(parts[:, :5], parts[:, 5:]).max() == 0, "missing"
+
+
+def test_nothing_is_doubted_where_another_band_stands_in_for_b08() -> None:
+    look, codes = _trained([0.0] * FEATURES, 1.0), _bright()
+    assert look(*SceneNetwork().blocks(*codes[:2])).max() == STRENGTH
+    planes = {grid: plane[0].numpy().astype(np.uint8) for grid, plane in zip(Grid, codes, strict=True)}
+    rng = np.random.default_rng(0)
+    plane_of(planes, Band.B07)[...] = rng.integers(150, 250, (48, 48))
+    fill_codes(planes, [Band.B08])
+    filled = (torch.from_numpy(planes[grid][None]).float() for grid in (Grid.R10M, Grid.R20M))
+    assert look(*SceneNetwork().blocks(*filled)).max() == 0
 
 
 def test_nothing_beyond_the_halo_matters_to_the_doubt_of_an_inner() -> None:
     look = _trained([1.0] * FEATURES, 0.0).double()
-    blocks = torch.full((1, 6, 84, 84), 90.0, dtype=torch.float64)
+    blocks = torch.full((1, 7, 84, 84), 90.0, dtype=torch.float64)
     blocks += torch.rand(blocks.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     blocks.requires_grad_()
     inner = slice(30, 54)  # 120 px, as in every window that is cut
-    look.features(blocks[:, :4], blocks[:, 4:])[0, :, 15:27, 15:27].sum().backward()
+    look.features(blocks[:, :5], blocks[:, 5:])[0, :, 15:27, 15:27].sum().backward()
     touched = blocks.grad[0].abs().sum(0).nonzero()
     assert 4 * int(touched.min()) >= 4 * inner.start - RECEPTIVE_PX
     assert 4 * (int(touched.max()) + 1) <= 4 * inner.stop + RECEPTIVE_PX

@@ -33,7 +33,7 @@ from torch.nn import functional
 from payload.core.scene import LOGIT_RANGE
 from payload.types import BANDS_OF_GRID, Grid, SceneClass
 from tools.networks.blocks import means_of_blocks
-from tools.networks.second_look import CHANNELS, COARSE, STRENGTH, SecondLook
+from tools.networks.second_look import CHANNELS, COARSE, STRENGTH, SecondLook, fine_blocks
 from tools.networks.vapour_gate import BESIDE, VapourGate
 
 CLASSES = 4
@@ -87,7 +87,7 @@ class SceneNetwork(nn.Module):
         self.code_scale = 1.0 / CODES_PER_UNIT
         self.second_look: SecondLook | None = None
         self.vapour_gate: VapourGate | None = None
-        self.register_buffer("block10", means_of_blocks(4, 4), persistent=False)
+        self.register_buffer("block10", fine_blocks(), persistent=False)
         self.register_buffer("block20", means_of_blocks(6, 2)[LOOKED_AT_20M], persistent=False)
         self.register_buffer("block60", means_of_blocks(6, 3)[BESIDE_20M], persistent=False)
 
@@ -106,7 +106,7 @@ class SceneNetwork(nn.Module):
         self.head, self.second_look = head, look
 
     def blocks(self, b10: Tensor, b20: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean codes for the second look, (N, 4, R/4, C/4) and (N, 2, R/4, C/4)."""
+        """Mean codes for the second look, (N, 5, R/4, C/4) and (N, 2, R/4, C/4)."""
         fine = functional.conv2d(b10, self.block10, stride=STEM_PX)
         return fine, functional.conv2d(b20, self.block20, stride=STEM_PX // 2)
 

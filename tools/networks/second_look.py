@@ -10,8 +10,10 @@ Per square of 80 m, from the mean codes of its four squares of 40 m:
     differences      B08 - B8A, B07 - B8A, B04 - B02, B03 - B02
     their sizes      along rows, columns and diagonals (Haar), averaged over 11 x 11 squares; logarithms
     brightness       of B02, averaged over the same squares: cloud is seldom alone
-    doubt            a weighted sum of these five, 0 to 1; per 40 m 0 where B02 is not bright
-                     or a band is missing
+    grain            what B08 has of its own inside squares of 20 m, averaged over the same squares
+    doubt            a weighted sum of these five, 0 to 1; per 40 m 0 where B02 is not bright, a band
+                     is missing, or B08 has no grain: it is missing, and what stands in for it
+                     (`payload.core.missing_bands`) moves with another band
 
 Where there is doubt, the scene network's scores of both kinds of cloud fall behind those of all else
 (`SceneNetwork.take`). Nothing farther than 5 + 1 squares of 80 m away matters. The weights are found
@@ -33,6 +35,9 @@ FINE, COARSE = BANDS_OF_GRID[Grid.R10M], (Band.B07, Band.B8A)
 """Order of the mean codes that come in, of bands of 10 m and of 20 m; a sensor without one of them cannot
 look twice."""
 
+WHITE_AND_BLACK = 2
+"""B08 comes in two halves, the fields of a chessboard: their sum is its mean, their difference its grain."""
+
 DIFFERENCES = (
     (Band.B08, Band.B8A),
     (Band.B07, Band.B8A),
@@ -52,14 +57,17 @@ GATE = (88.0, 92.0)
 """Nothing darker than reflectance 0.2 in B02 is looked at twice."""
 
 LEAST_SEEN = 0.01
+GRAIN = 0.05
+"""Codes of grain that show that B08 was measured: what stands in for it has none, noise of one code 0.2."""
+
 STRENGTH, CHANNELS = 6.0, 8
 """What the last layer reads: so many channels alike, because the INT8 weights of one alone would have
 to be so large that all others lost their digits."""
 
 
 class SecondLook(nn.Module):
-    """Mean codes (N, 4, R/4, C/4) of FINE and (N, 2, R/4, C/4) of COARSE to doubt (N, 8, R/4, C/4), 0 to
-    STRENGTH.
+    """Mean codes (N, 5, R/4, C/4) of FINE, B08 in two halves, and (N, 2, R/4, C/4) of COARSE to doubt
+    (N, 8, R/4, C/4), 0 to STRENGTH.
 
     As little as can be is done per 40 m: a runtime that works on 16 channels at a time pays for
     all of them.
@@ -75,22 +83,30 @@ class SecondLook(nn.Module):
 
     def features(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """(N, 5, R/8, C/8): logarithms of the sizes of the four differences, brightness 0 to 1."""
+        return self._measure(fine, coarse)[0]
+
+    def _measure(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """`features`, and whether B08 has grain (N, 1, R/8, C/8), 0 to 1."""
         details = self._convolve(fine, "fine_details", 2) + self._convolve(coarse, "coarse_details", 2)
         sizes = self._convolve(torch.relu(details), "sums")
         level = self._convolve(fine, "level", 2)
         bright = (torch.relu(level - DIM) - torch.relu(level - BRIGHT)) / (BRIGHT - DIM)
         seen = level - torch.relu(level - 1.0)
-        around = torch.cat([sizes, bright, seen], 1)
+        grain = self._convolve(torch.relu(self._convolve(fine, "grain")), "mean_grain", 2)
+        around = torch.cat([sizes, bright, seen, grain], 1)
         half = CELLS // 2
         around = functional.conv2d(around, self._of("column"), padding=(half, 0))
         around = functional.conv2d(around, self._of("row"), padding=(0, half))
         share = torch.relu(self._convolve(around, "pick_seen") - LEAST_SEEN) + LEAST_SEEN
         sizes = torch.log(self._convolve(around, "pick_sizes") / share + LEAST_SIZE)
-        return torch.cat([sizes, self._convolve(around, "pick_bright") / share], 1)
+        grain = self._convolve(around, "pick_grain") / share
+        features = torch.cat([sizes, self._convolve(around, "pick_bright") / share], 1)
+        return features, grain - torch.relu(grain - 1.0)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        doubt = torch.relu(self.weigh(self.features(fine, coarse)))
-        doubt = (doubt - torch.relu(doubt - 1.0)) * self._is_whole(fine, coarse)
+        features, has_grain = self._measure(fine, coarse)
+        doubt = torch.relu(self.weigh(features))
+        doubt = (doubt - torch.relu(doubt - 1.0)) * has_grain * self._is_whole(fine, coarse)
         doubt = functional.interpolate(doubt, scale_factor=2.0, mode="nearest")
         return self._convolve(doubt * self._is_bright(fine), "spread")
 
@@ -119,6 +135,14 @@ class SecondLook(nn.Module):
         return functional.conv2d(x, self._of(name), stride=stride)
 
 
+def fine_blocks() -> Tensor:
+    """Weights (5, 4, 4, 4) of the convolution, stride 4, that makes what comes in of FINE from codes."""
+    means = means_of_blocks(len(FINE), 4)
+    row, col = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    white = ((row + col) % 2 == 0).float()
+    return torch.cat([means[:-1], means[-1:] * white, means[-1:] * (1 - white)])
+
+
 def _fixed_weights() -> dict[str, Tensor]:
     """Weights of the convolutions that nothing learns: (out, in, row, col)."""
     bands = FINE + COARSE
@@ -130,23 +154,35 @@ def _fixed_weights() -> dict[str, Tensor]:
             details[place, bands.index(later)] = detail
             details[place, bands.index(earlier)] = -detail
             sums[number, place] = 1.0
-    box = torch.eye(FEATURES + 1)[:, :, None, None] / CELLS
+    around = FEATURES + 2
+    box = torch.eye(around)[:, :, None, None] / CELLS
+    fine_means = means_of_blocks(len(FINE), 2)
+    grain = torch.zeros(2, len(FINE) - 1 + WHITE_AND_BLACK)
+    grain[0, -2:], grain[1, -2:] = torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0])
     return {
-        "fine_details": details[:, : len(FINE)].contiguous(),
+        "fine_details": _halved(details[:, : len(FINE)]),
         "coarse_details": details[:, len(FINE) :].contiguous(),
-        "fine_means": means_of_blocks(len(FINE), 2).contiguous(),
+        "fine_means": _halved(fine_means),
         "coarse_means": means_of_blocks(len(COARSE), 2).contiguous(),
         "sums": sums,
-        "level": means_of_blocks(len(FINE), 2)[:1].contiguous(),
+        "level": _halved(fine_means[:1]),
+        "grain": grain[:, :, None, None].contiguous(),
+        "mean_grain": torch.full((1, 2, 2, 2), 1 / (4 * GRAIN)),
         "column": box.expand(-1, -1, CELLS, 1).contiguous(),
         "row": box.expand(-1, -1, 1, CELLS).contiguous(),
-        "pick_sizes": _pick(range(FEATURES - 1), FEATURES + 1),
-        "pick_bright": _pick([FEATURES - 1], FEATURES + 1),
-        "pick_seen": _pick([FEATURES], FEATURES + 1),
-        "pick_b02": _pick([0], len(FINE)),
+        "pick_sizes": _pick(range(FEATURES - 1), around),
+        "pick_bright": _pick([FEATURES - 1], around),
+        "pick_seen": _pick([FEATURES], around),
+        "pick_grain": _pick([FEATURES + 1], around),
+        "pick_b02": _halved(_pick([0], len(FINE))),
         "count": torch.ones(1, len(bands), 1, 1),
         "spread": torch.full((CHANNELS, 1, 1, 1), STRENGTH),
     }
+
+
+def _halved(weights: Tensor) -> Tensor:
+    """Weights for FINE as it comes in: both halves of B08 count as B08."""
+    return torch.cat([weights, weights[:, -1:]], 1).contiguous()
 
 
 def _pick(places: Sequence[int], size: int) -> Tensor:
