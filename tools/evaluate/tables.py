@@ -49,7 +49,7 @@ def group_table(report: Mapping[str, Any], key: str = "groups") -> str:
             )
         rows.append([name, *cells])
     head = [f"{target}: F1 / F2 / false alarms" for target in TARGETS]
-    return markdown([key.removesuffix("s"), *head], rows)
+    return markdown([{"groups": "group", "patches": "patch"}[key], *head], rows)
 
 
 def confusion_table(matrix: Sequence[Sequence[int]]) -> str:

@@ -32,9 +32,9 @@ patches of l1c/train (some as another ground: snow, sand, roofs, glint) with syn
 simulated scenes; turns and flips, gain and offset errors, noise, missing data and bands. Steps are fixed
 beforehand, seed {seed}; the weights are the running average at the end, no checkpoint was selected. Of
 networks of all places with three seeds the one was kept that calls the least clear snow of simulated scenes
-that none had seen cloud ({candidates}). The recipe and the limit of the constant of
-shadow were settled while looking at scores of folds, at first of two, in the end of all: they are not wholly
-unseen, and scores on other places will be lower if that mattered.
+that none had seen cloud ({candidates}). The recipe, what is seen of B09, how much the second look doubts
+and the limit of the constant of shadow were settled while looking at scores of folds, at first of two, in
+the end of all: they are not wholly unseen, and scores on other places will be lower if that mattered.
 
 ## Scores on new ground
 
@@ -54,9 +54,12 @@ SCENE_LIMITS = """\
   learnt from simulation and from painted ground alone.
 - A constant of shadow, found on the out-of-fold logits of other folds, sets its balance of precision and
   recall (`docs/decisions/0016`); half a step of the scores on both kinds of cloud makes ties with clear even.
+- B09 is seen over snow alone (`docs/decisions/0073`): what labelled places taught of water vapour does not
+  hold above others. What is bright in B05 and dark in B11 counts as snow there.
 - A second look, fitted to what the networks of folds said of places they never saw, takes cloud back
   where what is bright does not move between bands (`docs/decisions/0067`); a constant of both kinds of
-  cloud gives back what it takes by mistake. Where one of its six bands is missing it keeps still.
+  cloud gives back what it takes by mistake. Where one of its six bands is missing, or another stands in for B08, it keeps
+  still.
 - One patch lies in shadow from edge to edge and holds a third of all shadow pixels; nothing in its
   neighbourhood gives it away, so that the pooled shadow scores turn on it.
 - Thin cloud is the weakest class; much of the confusion is thin against clear, where the

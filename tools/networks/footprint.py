@@ -29,7 +29,7 @@ WINDOWS_PX = ((384, 1056), (240, 528))
 """The flatsat's window, and a smaller one, so that a line can be drawn."""
 
 TIMES = 5
-MARGIN_RATIO = 1.1
+MARGIN_RATIO = 1.05
 STATUS = Path("/proc/self/status")
 
 
