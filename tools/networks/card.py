@@ -58,8 +58,8 @@ SCENE_LIMITS = """\
   hold above others. What is bright in B05 and dark in B11 counts as snow there.
 - A second look, fitted to what the networks of folds said of places they never saw, takes cloud back
   where what is bright does not move between bands (`docs/decisions/0067`); a constant of both kinds of
-  cloud gives back what it takes by mistake. Where one of its six bands is missing, or another stands in for B08, it keeps
-  still.
+  cloud gives back what it takes by mistake. Where one of its six bands is missing, or another stands in
+  for B08, it keeps still.
 - One patch lies in shadow from edge to edge and holds a third of all shadow pixels; nothing in its
   neighbourhood gives it away, so that the pooled shadow scores turn on it.
 - Thin cloud is the weakest class; much of the confusion is thin against clear, where the
