@@ -25,7 +25,7 @@ from tools.networks.runtime import GEOMETRY
 SMALLEST_PX = (192, 192)
 """A window of this size warms the runtime: it is the halo and one phase."""
 
-WINDOWS_PX = ((384, 1056), (240, 528))
+WINDOWS_PX = ((432, 1152), (240, 528))
 """The flatsat's window, and a smaller one, so that a line can be drawn."""
 
 TIMES = 5
