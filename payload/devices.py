@@ -62,9 +62,8 @@ def build_device(
     def inside() -> Engine:
         if kind is EngineKind.LITERT:
             return LiteRtEngine(networks(), tiles, slots, threads)
-        from payload.drivers.engine_openvino import (
-            OpenVinoEngine,  # its runtime is large: see `arithmetic_of`
-        )
+        # Its runtime is large, and not every board has it: as in `assembly.compiled_arithmetic`.
+        from payload.drivers.engine_openvino import OpenVinoEngine
 
         return OpenVinoEngine(networks(), tiles, slots, threads)
 
