@@ -1,7 +1,8 @@
 """Turn trained networks into the model folders that fly: INT8, measured, with manifests.
 
 Reads what `python -m tools.train` left (scene and surface, whichever is there), quantizes
-with patches of l1c/train for calibration, measures memory in fresh processes and writes
+with patches of l1c/train for calibration, measures memory in fresh processes, looks for failure cases
+among simulated scenes that no network was trained on (made where they are missing), and writes
 MODELS/scene_s2_v7 and MODELS/surface_s2_v5.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 from payload.types import Grid, Task
 from tools import material
 from tools.evaluate.pixel_rivals import RIVALS_FILE
-from tools.networks import checkpoint, export, footprint, model_folder, scores
+from tools.networks import checkpoint, export, failures, footprint, model_folder, scores
 from tools.networks.card import write_card
 from tools.networks.folds import fold_folder, inside
 from tools.networks.runtime import GEOMETRY, INPUT_OF_GRID, Runner
 from tools.networks.scene_evaluation import score_patches
 from tools.networks.scene_network import SceneNetwork, recorded_network
+from tools.networks.simulated_scenes import HELD_OUT, make_missing
 from tools.networks.surface_evaluation import beside_sen2cor, real_pairs
 from tools.networks.surface_network import CELL_PX, SurfaceNetwork
 
@@ -69,33 +71,41 @@ def quantize_task(task: Task, trained: Path, folder: Path, feeds: list[export.Fe
 
 def score_folds(
     trained: Path, shared: Path, feeds: list[export.Feed], folds: dict[str, int]
-) -> NDArray[np.int64]:
-    """Out-of-fold confusion of the networks of the folds, quantized as the shipped one is."""
+) -> dict[str, NDArray[np.int64]]:
+    """Out-of-fold confusion by place of the networks of the folds, quantized as the shipped one is."""
     labelled = material.labelled_patches(shared)
-    total = np.zeros((scores.CLASSES, scores.CLASSES), np.int64)
+    places = {}
     for fold in sorted(set(folds.values())):
         folder = fold_folder(trained, fold)
-        xml = quantize_task(Task.SCENE, folder, folder, feeds)[0]
-        total += score_patches(Runner(xml), inside(labelled, folds, fold))
-    return total
+        runner = Runner(quantize_task(Task.SCENE, folder, folder, feeds)[0])
+        own = inside(labelled, folds, fold)
+        for place in sorted({patch.group for patch in own}):
+            places[place] = score_patches(runner, [patch for patch in own if patch.group == place])
+    return places
 
 
-def build_folder(task: Task, trained: Path, models: Path, shared: Path) -> Path:
+def build_folder(
+    task: Task, trained: Path, models: Path, shared: Path, held_out: Sequence[failures.HeldOut]
+) -> Path:
     """Write the model folder of one task."""
     folder = models / model_folder.FOLDER_OF_TASK[task]
     feeds = calibration_feeds(material.all_patches(shared, "train"), with_geometry=task is Task.SURFACE)
     files = quantize_task(task, trained, folder, feeds)
     training = checkpoint.load_record(trained, task.value)["training"]
     if task is Task.SCENE and fold_folder(trained, 0).exists():
-        found = score_folds(trained, shared, feeds, training["cross_validation"]["folds"])
+        places = score_folds(trained, shared, feeds, training["cross_validation"]["folds"])
+        found = np.sum(list(places.values()), axis=0)
         training["cross_validation"]["int8"] = scores.class_scores(found)
         training["cross_validation"]["confusion_int8"] = found.tolist()
+        training["cross_validation"]["places_int8"] = {name: one.tolist() for name, one in places.items()}
     if task is Task.SURFACE:
         if (trained / RIVALS_FILE).exists():
             shutil.copyfile(trained / RIVALS_FILE, folder / RIVALS_FILE)
         runner = Runner(files[0])
         pairs = real_pairs(shared)
         training["sen2cor_int8"] = beside_sen2cor(pairs, lambda c: np.asarray(runner(c), np.float32))[0]
+    show = failures.show_scene if task is Task.SCENE else failures.show_surface
+    training["failures"] = show(Runner(files[0]), held_out, folder)
     cell_px = CELL_PX if task is Task.SURFACE else None
     host_line = footprint.measure_line(files[0])
     content = model_folder.manifest(task, files, host_line, training, cell_px)
@@ -109,15 +119,23 @@ def main() -> int:
     parser.add_argument("trained", type=Path, help="folder that tools.train wrote, e.g. build/networks")
     parser.add_argument("--out", type=Path, default=Path("models"), help="where model folders go (models)")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the shared material")
+    parser.add_argument(
+        "--held-out",
+        type=Path,
+        default=Path("build/sim_held_out"),
+        help="simulated scenes to fail on (%(default)s)",
+    )
     parser.add_argument("--task", choices=[task.value for task in Task], help="only this one")
     asked = parser.parse_args()
     tasks = [Task(asked.task)] if asked.task else list(Task)
     tasks = [task for task in tasks if (asked.trained / f"{task.value}.npz").exists()]
     if not tasks:
         parser.error(f"{asked.trained}: no scene.npz or surface.npz; run python -m tools.train first")
+    make_missing(asked.held_out, HELD_OUT, 1)
+    held_out = failures.held_out(asked.held_out)
     for task in tasks:
         print(f"quantize: {task.value}", file=sys.stderr)
-        print(build_folder(task, asked.trained, asked.out, asked.shared))
+        print(build_folder(task, asked.trained, asked.out, asked.shared, held_out))
     return 0
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import openvino as ov
 import pytest
@@ -110,6 +111,24 @@ def test_a_model_folder_is_small_and_has_a_card(task: Task) -> None:
     assert sum(path.stat().st_size for path in folder.iterdir()) <= MAX_FOLDER_BYTES
     assert (folder / "card.md").read_text().startswith("# ")
     assert sum(path.stat().st_size for path in MODELS.glob("*/*")) <= MAX_BYTES
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_card_shows_where_its_network_fails(task: Task) -> None:
+    folder = MODELS / FOLDER_OF_TASK[task]
+    card, failures = (folder / "card.md").read_text(), _manifest(task)["training"]["failures"]
+    assert "](failures.png)" in card
+    assert all(one["scene"] in card for one in failures)
+    picture = imagecodecs.imread(folder / "failures.png")
+    assert picture.shape[2] == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100, "there is something to see"
+
+
+def test_the_places_of_the_card_are_all_that_was_judged() -> None:
+    crossed = _manifest(Task.SCENE)["training"]["cross_validation"]
+    places = crossed["places_int8"]
+    assert places.keys() == set(crossed["folds"])
+    assert np.array_equal(np.sum(list(places.values()), axis=0), crossed["confusion_int8"])
 
 
 @pytest.mark.parametrize("task", list(Task))
