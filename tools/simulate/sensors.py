@@ -16,8 +16,8 @@ Signal-to-noise ratios at the stated radiance (W m-2 sr-1 um-1). Specified: Land
 2012, Remote Sens. Environ. 122, 11), Proba-V (Dierckx et al. 2014, Int. J. Remote Sensing 35,
 2565), Pleiades (at least 90; CNES); entered without the documents at hand, so check them before a
 figure hangs on it. Assumed for want of a published figure at such a radiance: PlanetScope 80 (over water,
-which is darker, 26 to 98 in the visible and 8 at 0.865 um: Kabir et al. 2025, Front. Remote Sens. 6, 1624783),
-Phi-Sat-2 90.
+which is darker, 26 to 98 in the visible and 8 at 0.865 um: Kabir et al. 2025, Front. Remote Sens. 6,
+1624783), Phi-Sat-2 90.
 
 Limit: scenes have 10 m pixels; an instrument that sees finer ones is simulated at 10 m.
 """
