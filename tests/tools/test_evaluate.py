@@ -202,6 +202,20 @@ def test_clear_ground_called_cloud_is_counted_by_kind(
     assert "all images" in capsys.readouterr().out
 
 
+def test_images_with_little_cloud_are_also_summed_by_themselves() -> None:
+    def judged(stem: str, cloud_ratio: float, pixels: int) -> clear_run.Judged:
+        return clear_run.Judged(
+            stem, cloud_ratio, {kind: clear_run.Called(pixels, 1, 0) for kind in clear_run.KINDS}
+        )
+
+    little, much = judged("little", 0.34, 10), judged("much", 0.36, 100)
+    rows = clear_run.table_of([little, much])
+    assert list(rows) == ["little", "much", "images with less than 35% cloud", "all images"]
+    assert rows["images with less than 35% cloud"]["bright"] == little.called["bright"]
+    assert rows["all images"]["bright"] == clear_run.Called(110, 2, 0)
+    assert list(clear_run.table_of([little])) == ["little", "all images"], "not twice the same"
+
+
 def test_missing_bands_and_sigma_as_a_cloud_mask_are_scored(
     images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

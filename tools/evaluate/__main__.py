@@ -111,8 +111,7 @@ def bands_command(asked: argparse.Namespace) -> str:
 def clear_command(asked: argparse.Namespace) -> str:
     judge, _, _ = judge_of(asked.model, asked.out_of_fold)
     entries = clear_run.entries_of(asked.images, is_clear=asked.all_clear)
-    by_image = dict(clear_run.judge_clear(entries, judge, is_clear=asked.all_clear))
-    by_image["all images"] = clear_run.pooled(by_image)
+    by_image = clear_run.table_of(list(clear_run.judge_clear(entries, judge, is_clear=asked.all_clear)))
     if asked.json:
         plain = {s: {k: dataclasses.asdict(c) for k, c in found.items()} for s, found in by_image.items()}
         return json.dumps(plain, indent=2)

@@ -7,11 +7,13 @@ Rules:
 3. Bright: B02 above 0.2 and not snow: roofs, sand, salt, quarries.
 4. Glint: water (NDWI above 0, B08 below 0.15) with B11 above 0.02, where still water is black.
 5. Other: the rest. Every pixel is of one kind.
+6. Images of which less than 35 % is labelled cloud are also summed by themselves: among broken cloud,
+   where bright ground ends and cloud begins is a matter of taste.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ CLOUD = (SceneClass.THICK_CLOUD, SceneClass.THIN_CLOUD)
 SNOW_NDSI, SNOW_B08 = 0.4, 0.11
 BRIGHT_B02 = 0.2
 WATER_B08, GLINT_B11 = 0.15, 0.02
+LITTLE_CLOUD = 0.35
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ class Called:
     @property
     def shadow_ratio(self) -> float | None:
         return self.shadow / self.pixels if self.pixels else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One image: which share of it is labelled cloud, and what its clear ground is called, by kind."""
+
+    stem: str
+    cloud_ratio: float
+    called: Mapping[str, Called]
 
 
 def _index(first: F32, second: F32) -> F32:
@@ -86,25 +98,34 @@ def entries_of(folder: Path, *, is_clear: bool) -> list[Entry]:
     return [Entry(stem, group_of(stem), path, path) for stem, path in zip(stems, images, strict=True)]
 
 
-def judge_clear(
-    entries: list[Entry], judge: Judge, *, is_clear: bool
-) -> Iterator[tuple[str, dict[str, Called]]]:
-    """(stem, what is called what by kind of ground) of every image."""
+def judge_clear(entries: list[Entry], judge: Judge, *, is_clear: bool) -> Iterator[Judged]:
+    """Every image in turn; one without a label has no cloud."""
     for entry in entries:
         planes = read_stack(entry.image, FILE_BANDS)
         rows, cols = planes[Band.B02].shape
         classes = flown.classify(flown.counts_of(planes), judge(entry))[:rows, :cols]
-        clear = classes != SceneClass.NO_DATA
+        clear, cloud_ratio = classes != SceneClass.NO_DATA, 0.0
         if not is_clear:
-            clear &= read_label(entry.truth, (rows, cols)) == SceneClass.CLEAR
+            label = read_label(entry.truth, (rows, cols))
+            clear &= label == SceneClass.CLEAR
+            cloud_ratio = float(np.isin(label, CLOUD).mean())
         found = {}
         for kind, mask in kinds_of(planes).items():
             said = classes[mask & clear]
             cloud = int(np.isin(said, CLOUD).sum())
             found[kind] = Called(said.size, cloud, int((said == SceneClass.CLOUD_SHADOW).sum()))
-        yield entry.stem, found
+        yield Judged(entry.stem, cloud_ratio, found)
 
 
-def pooled(by_image: Mapping[str, Mapping[str, Called]]) -> dict[str, Called]:
+def table_of(judged: Sequence[Judged]) -> dict[str, Mapping[str, Called]]:
+    """By image, then the sums over those with little cloud (rule 6) and over all."""
+    little = [one for one in judged if one.cloud_ratio < LITTLE_CLOUD]
+    rows: dict[str, Mapping[str, Called]] = {one.stem: one.called for one in judged}
+    if len(little) < len(judged):
+        rows[f"images with less than {LITTLE_CLOUD:.0%} cloud"] = _pooled(little)
+    return rows | {"all images": _pooled(judged)}
+
+
+def _pooled(judged: Sequence[Judged]) -> dict[str, Called]:
     """The sums over images, by kind."""
-    return {kind: sum((found[kind] for found in by_image.values()), start=Called(0, 0, 0)) for kind in KINDS}
+    return {kind: sum((one.called[kind] for one in judged), start=Called(0, 0, 0)) for kind in KINDS}
