@@ -98,14 +98,14 @@ def build_folder(
         training["cross_validation"]["int8"] = scores.class_scores(found)
         training["cross_validation"]["confusion_int8"] = found.tolist()
         training["cross_validation"]["places_int8"] = {name: one.tolist() for name, one in places.items()}
+    runner = Runner(files[0])
     if task is Task.SURFACE:
         if (trained / RIVALS_FILE).exists():
             shutil.copyfile(trained / RIVALS_FILE, folder / RIVALS_FILE)
-        runner = Runner(files[0])
         pairs = real_pairs(shared)
         training["sen2cor_int8"] = beside_sen2cor(pairs, lambda c: np.asarray(runner(c), np.float32))[0]
     show = failures.show_scene if task is Task.SCENE else failures.show_surface
-    training["failures"] = show(Runner(files[0]), held_out, folder)
+    training["failures"] = show(runner, held_out, folder)
     cell_px = CELL_PX if task is Task.SURFACE else None
     host_line = footprint.measure_line(files[0])
     content = model_folder.manifest(task, files, host_line, training, cell_px)

@@ -85,13 +85,14 @@ def _reflectance_on(codes: Mapping[Grid, U8], band: Band, grid: Grid, row_px: in
     """Some rows of a band on the pixels of ``grid``."""
     own = GRID_OF_BAND[band]
     plane = _REFLECTANCE[plane_of(codes, band)[row_px // own : (row_px + _ROWS_PX) // own]]
-    if grid >= own:
-        return mean_of_blocks(plane, grid // own)
-    return plane.repeat(own // grid, axis=0).repeat(own // grid, axis=1)
+    return on_grid(plane, own, grid)
 
 
-def mean_of_blocks(plane: F32, side: int) -> F32:
-    """Means of whole squares of ``side`` samples, (row / side, col / side)."""
+def on_grid(plane: F32, own: Grid, grid: Grid) -> F32:
+    """A plane of grid ``own`` on ``grid``: means of whole squares, or repeated where its own is coarser."""
+    if grid < own:
+        return plane.repeat(own // grid, axis=0).repeat(own // grid, axis=1)
+    side = grid // own
     rows, cols = plane.shape[0] // side, plane.shape[1] // side
     squares = plane[: rows * side, : cols * side].reshape(rows, side, cols, side)
     means: F32 = squares.mean(axis=(1, 3), dtype=np.float32)

@@ -16,10 +16,10 @@ import numpy as np
 from payload.assembly import compiled_arithmetic, load_models
 from payload.config import Config
 from payload.core import surface
+from payload.drivers.network import GRID_OF_INPUT
 from payload.types import BANDS_OF_GRID, F32, SURFACE_BANDS_OF_GRID, U8, U16, Grid, TileGrid
 from tools.bench.timing import Cost, mean_cost
 
-_GRID_OF_INPUT = {"b10": Grid.R10M, "b20": Grid.R20M, "b60": Grid.R60M}
 _SURFACE_PLANES = sum(len(bands) for bands in SURFACE_BANDS_OF_GRID.values())
 
 
@@ -66,7 +66,7 @@ def _inference(files: Mapping[str, bytes], tiles: TileGrid, threads: int) -> Cal
 def _window_codes(tiles: TileGrid) -> dict[str, U8 | F32]:
     rng = np.random.default_rng(0)
     inputs: dict[str, U8 | F32] = {"geometry": np.array([1, 0.8, 1, 0.5], np.float32).reshape(1, 4, 1, 1)}
-    for name, grid in _GRID_OF_INPUT.items():
+    for name, grid in GRID_OF_INPUT.items():
         shape = (
             1,
             len(BANDS_OF_GRID[grid]),

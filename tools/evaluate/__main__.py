@@ -89,8 +89,8 @@ def scene_text(figures: dict[str, Any]) -> str:
     parts = [
         "Pooled over pixels:\n\n" + tables.pooled_table(figures),
         "Confusion of ours, pixels:\n\n" + tables.confusion_table(ours["confusion"]),
-        "Ours by group:\n\n" + tables.group_table(ours, "groups"),
-        "Ours by patch:\n\n" + tables.group_table(ours, "patches"),
+        "Ours by group:\n\n" + tables.target_table("group", ours["groups"]),
+        "Ours by patch:\n\n" + tables.target_table("patch", ours["patches"]),
     ]
     return "\n\n".join(parts)
 
@@ -105,7 +105,7 @@ def scene_command(asked: argparse.Namespace) -> str:
 def bands_command(asked: argparse.Namespace) -> str:
     judge, _, _ = judge_of(asked.model, asked.out_of_fold)
     found = score_without(labelled_entries(asked.images), judge)
-    return json.dumps(found, indent=2) if asked.json else tables.loss_table(found)
+    return json.dumps(found, indent=2) if asked.json else tables.target_table("missing", found)
 
 
 def clear_command(asked: argparse.Namespace) -> str:

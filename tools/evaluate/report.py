@@ -83,8 +83,8 @@ def scene_section(run: SceneRun, seen: Sequence[Seen]) -> str:
     ours = figures[OURS]
     parts = ["<h2>Scene classification</h2>", _table(tables.pooled_table(figures))]
     parts += ["<h3>Confusion of ours, pixels</h3>", _table(tables.confusion_table(ours["confusion"]))]
-    parts += ["<h3>By group</h3>", _table(tables.group_table(ours, "groups"))]
-    parts += ["<h3>By patch</h3>", _table(tables.group_table(ours, "patches"))]
+    parts += ["<h3>By group</h3>", _table(tables.target_table("group", ours["groups"]))]
+    parts += ["<h3>By patch</h3>", _table(tables.target_table("patch", ours["patches"]))]
     parts.append(
         "<h3>Pictures</h3><p>Difference: grey agrees, red missed, yellow false alarm, blue another kind of "
         "cloud or shadow, black not judged.</p>"

@@ -37,19 +37,13 @@ def pooled_table(figures: Mapping[str, Any]) -> str:
     return markdown(["target", "method", *SCORE_HEADS, "median F2 per patch"], rows)
 
 
-def group_table(report: Mapping[str, Any], key: str = "groups") -> str:
-    """One method by group or by patch: F1, F2 and false alarms of every target."""
+def target_table(first: str, scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> str:
+    """F1, F2 and false alarms of every target; ``first`` says what the rows are."""
     rows = []
-    for name, by_target in report[key].items():
-        cells = []
-        for target in TARGETS:
-            scores = by_target[target]
-            cells.append(
-                " / ".join([number(scores["f1"]), number(scores["f2"]), number(scores["false_alarms"])])
-            )
-        rows.append([name, *cells])
-    head = [f"{target}: F1 / F2 / false alarms" for target in TARGETS]
-    return markdown([{"groups": "group", "patches": "patch"}[key], *head], rows)
+    for name, by_target in scores.items():
+        parts = [[by_target[target][part] for part in ("f1", "f2", "false_alarms")] for target in TARGETS]
+        rows.append([name, *(" / ".join(map(number, cell)) for cell in parts)])
+    return markdown([first, *(f"{target}: F1 / F2 / false alarms" for target in TARGETS)], rows)
 
 
 def confusion_table(matrix: Sequence[Sequence[int]]) -> str:
@@ -103,18 +97,6 @@ def confidence_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     names = ("mean_sigma", "rmse", "within_90_percent")
     lines = [[band, *(number(rows[band][name], 4) for name in names)] for band in FILE_ORDER if band in rows]
     return markdown(["band", "mean sigma", "RMSE", "within 1.64 sigma (should be 0.90)"], lines)
-
-
-def loss_table(found: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> str:
-    """Pooled scores by what is missing."""
-    rows = []
-    for name, scores in found.items():
-        cells = [
-            " / ".join(number(scores[target][part]) for part in ("f1", "f2", "false_alarms"))
-            for target in TARGETS
-        ]
-        rows.append([name, *cells])
-    return markdown(["missing", *(f"{target}: F1 / F2 / false alarms" for target in TARGETS)], rows)
 
 
 def curve_table(found: Mapping[str, float]) -> str:

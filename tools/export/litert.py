@@ -1,13 +1,10 @@
 """The LiteRT files of a model, one for each window, and what they take of the host.
 
-Run as a module it is the measuring child: load the file, infer, print the bytes by which the peak of
-resident memory rose above the level at which the runtime had run the same network on its smallest
-window: as for the processor's artifact, the runtime itself belongs to the board.
+Run as a module it is the measuring child of `tools.networks.growth`: load the file, infer, print the bytes.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,19 +14,18 @@ from typing import Any
 import numpy as np
 
 from payload.core.probe import probe_tile
-from payload.drivers.heap import give_back_freed_memory
 from payload.drivers.litert import LiteRt
 from payload.drivers.network import CELL_PX, GEOMETRY, GRID_OF_INPUT
 from payload.types import TileGrid
 from tools.export.artifact import Window, described
+from tools.networks.growth import SMALLEST_PX, fit_line, growth_bytes, measured_bytes
 
+MODULE = "tools.export.litert"
 STEM = "litert_int8"
 SMALLER_PX = (240, 528)
 """A second window, so that a line can be drawn through what two take."""
 
 HALO_PX = 72
-ROOT = Path(__file__).resolve().parents[2]
-STATUS = Path("/proc/self/status")
 
 
 def export_litert(folder: Path, windows: Sequence[Window]) -> tuple[dict[str, Any], list[str]]:
@@ -39,7 +35,6 @@ def export_litert(folder: Path, windows: Sequence[Window]) -> tuple[dict[str, An
         TfliteError: an operator that is not known.
     """
     from tools.export.tflite import tflite_of  # not in the child, whose memory is measured
-    from tools.networks.footprint import SMALLEST_PX, fit_line
 
     files, lines = [], []
     for rows_px, columns_px in windows:
@@ -52,25 +47,12 @@ def export_litert(folder: Path, windows: Sequence[Window]) -> tuple[dict[str, An
         smallest.write_bytes(tflite_of(folder, *SMALLEST_PX))
         small.write_bytes(tflite_of(folder, *SMALLER_PX))
         rows, columns = max(windows)
+        largest = (folder / f"{STEM}_{rows}x{columns}.tflite").resolve()
         points = [
-            (rows * columns, measure_bytes(folder / f"{STEM}_{rows}x{columns}.tflite", smallest)),
-            (SMALLER_PX[0] * SMALLER_PX[1], measure_bytes(small, smallest)),
+            (rows * columns, measured_bytes(MODULE, largest, smallest)),
+            (SMALLER_PX[0] * SMALLER_PX[1], measured_bytes(MODULE, small, smallest)),
         ]
     return described("tflite", "litert", "int8", files, fit_line(points)), lines
-
-
-def measure_bytes(path: Path, smallest: Path) -> int:
-    """Peak growth of a fresh process that runs the file at ``path`` after that at ``smallest``."""
-    command = [sys.executable, "-m", "tools.export.litert", str(path.resolve()), str(smallest.resolve())]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return int(done.stdout.split()[-1])
-
-
-def _status_bytes(field: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(field)
 
 
 def run_some(content: bytes) -> tuple[LiteRt, int]:
@@ -90,12 +72,7 @@ def run_some(content: bytes) -> tuple[LiteRt, int]:
 def main() -> None:
     """Run the second file, then the first; print the growth in bytes of the first."""
     content, smallest = (Path(path).read_bytes() for path in sys.argv[1:])
-    run_some(smallest)  # its pages of code stay: they are the runtime's
-    give_back_freed_memory()
-    before = _status_bytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again
-    _, tensors_bytes = run_some(content)
-    print(_status_bytes("VmHWM") - before - tensors_bytes)
+    print(growth_bytes(lambda: run_some(smallest), lambda: run_some(content)))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from payload.types import Task
-from tools.evaluate.scene_scores import TARGETS, scores_of
+from tools.evaluate import tables
+from tools.evaluate.scene_scores import scores_of
 from tools.networks import scores
 
 SCENE_INTRODUCTION = """\
@@ -164,14 +164,9 @@ def _place_lines(crossed: Mapping[str, Any]) -> list[str]:
     """The INT8 figures of every place."""
     if "places_int8" not in crossed:
         return []
-    rows = [f"| {name} | {_cells(np.array(one))} |" for name, one in sorted(crossed["places_int8"].items())]
-    return [
-        "By place, INT8, each by a network that never saw it (- where nothing of it is there):",
-        "",
-        *_head("place"),
-        *rows,
-        "",
-    ]
+    scored = {name: scores_of(np.array(one)) for name, one in sorted(crossed["places_int8"].items())}
+    title = "By place, INT8, each by a network that never saw it (- where nothing of it is there):"
+    return [title, "", tables.target_table("place", scored), ""]
 
 
 def _scene_failures(training: Mapping[str, Any]) -> list[str]:
@@ -192,29 +187,14 @@ def _surface_failures(training: Mapping[str, Any]) -> list[str]:
     return [] if not rows else [*SURFACE_FAILURES.splitlines(), *rows, ""]
 
 
-def _head(first: str) -> list[str]:
-    names = [f"{target}: F1 / F2 / false alarms" for target in TARGETS]
-    return ["| " + " | ".join([first, *names]) + " |", "|---" * (len(TARGETS) + 1) + "|"]
-
-
-def _cells(confusion: NDArray[np.int64]) -> str:
-    """F1 / F2 / false alarms of every target."""
-    by_target = scores_of(confusion)
-    cells = [[by_target[target][name] for name in ("f1", "f2", "false_alarms")] for target in TARGETS]
-    return " | ".join(" / ".join("-" if x is None else f"{x:.3f}" for x in cell) for cell in cells)
-
-
 METHODS = ("rule", "simulation_alone", "undecided", "float32", "int8")
 
 
 def target_table(crossed: Mapping[str, Any]) -> str:
     """F1 / F2 / false alarms of cloud, shadow and contaminated, one row a method."""
-    lines = _head("method")
-    for method in METHODS:
-        if f"confusion_{method}" in crossed:
-            cells = _cells(np.array(crossed[f"confusion_{method}"]))
-            lines.append(f"| {method.replace('_', ' ')} | {cells} |")
-    return "\n".join(lines)
+    found = {method: crossed.get(f"confusion_{method}") for method in METHODS}
+    scored = {name.replace("_", " "): scores_of(np.array(one)) for name, one in found.items() if one}
+    return tables.target_table("method", scored)
 
 
 def _surface_lines(training: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from payload.types import F32, U8, U16, Band, Grid, SceneClass
 from tools.evaluate import flown
-from tools.evaluate.clear_run import BRIGHT_B02, CLOUD, is_snow
+from tools.evaluate.clear_run import CLOUD, kinds_of
 from tools.material import Patch, simulated_patches, true_colour
 from tools.networks.contact_sheet import colour_classes, join, write_png
 from tools.simulate.patch_files import at_10m
@@ -57,16 +57,15 @@ def held_out(folder: Path) -> list[HeldOut]:
     return found
 
 
-def _clear_of(scene: HeldOut, *, snow: bool) -> Mask:
-    """Clear snow, or clear ground as bright without snow."""
+def _clear_of(scene: HeldOut, kind: str) -> Mask:
+    """Clear ground of one kind."""
     planes = dict(zip(Band, at_10m(scene.patch.grids), strict=True))
-    kind = is_snow(planes) if snow else (planes[Band.B02] > BRIGHT_B02) & ~is_snow(planes)
-    return np.asarray(kind & (scene.label == SceneClass.CLEAR))
+    return np.asarray(kinds_of(planes)[kind] & (scene.label == SceneClass.CLEAR))
 
 
 SCENE_MISTAKES: Mapping[str, tuple[Callable[[HeldOut], Mask], Sequence[int]]] = {
-    "snow called cloud": (lambda scene: _clear_of(scene, snow=True), CLOUD),
-    "other bright ground called cloud": (lambda scene: _clear_of(scene, snow=False), CLOUD),
+    "snow called cloud": (lambda scene: _clear_of(scene, "snow"), CLOUD),
+    "other bright ground called cloud": (lambda scene: _clear_of(scene, "bright"), CLOUD),
     "thick cloud called clear": (lambda scene: scene.label == SceneClass.THICK_CLOUD, (SceneClass.CLEAR,)),
     "thin cloud called clear": (lambda scene: scene.label == SceneClass.THIN_CLOUD, (SceneClass.CLEAR,)),
     "shadow called clear": (lambda scene: scene.label == SceneClass.CLOUD_SHADOW, (SceneClass.CLEAR,)),

@@ -16,27 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from payload.bands import GRID_OF_BAND, plane_of
-from payload.core.missing_bands import LIKELY, mean_of_blocks
-from payload.types import F32, Band
+from payload.core.missing_bands import LIKELY, on_grid
+from payload.types import Band
 from tools.material import Patch, all_patches
 
 EVERY = 7
 
 
-def reflectance_of(patch: Patch, band: Band, pitch: int) -> F32:
-    """The band on a grid of ``pitch``: averaged, or repeated where its own is coarser."""
-    grid, plane = GRID_OF_BAND[band], plane_of(patch.grids, band)
-    if pitch >= grid:
-        return mean_of_blocks(plane, pitch // grid)
-    return plane.repeat(grid // pitch, axis=0).repeat(grid // pitch, axis=1)
-
-
 def fit(patches: Sequence[Patch], band: Band, others: Sequence[Band]) -> tuple[NDArray[np.float64], float]:
     """Factors of the others and a constant, and the root mean square of what is left."""
-    pitch = GRID_OF_BAND[band]
+    grid = GRID_OF_BAND[band]
     columns, wanted = [], []
     for patch in patches:
-        planes = [reflectance_of(patch, one, pitch) for one in (band, *others)]
+        planes = [on_grid(plane_of(patch.grids, one), GRID_OF_BAND[one], grid) for one in (band, *others)]
         rows, cols = (min(plane.shape[axis] for plane in planes) for axis in (0, 1))
         target, *given = (plane[:rows, :cols].ravel()[::EVERY] for plane in planes)
         columns.append(np.stack([*given, np.ones_like(target)], axis=1)[target > 0])

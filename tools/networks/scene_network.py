@@ -45,9 +45,8 @@ STEM_WIDTH = 64
 """Of a square's 91 codes nothing much is lost."""
 CODES_PER_UNIT = 255.0
 
-LOOKED_AT_20M, BESIDE_20M = (
-    [BANDS_OF_GRID[Grid.R20M].index(band) for band in bands] for bands in (COARSE, BESIDE)
-)
+LOOKED_AT_20M = [BANDS_OF_GRID[Grid.R20M].index(band) for band in COARSE]
+BESIDE_20M = [BANDS_OF_GRID[Grid.R20M].index(band) for band in BESIDE]
 
 
 def _conv3(width: int) -> nn.Conv2d:

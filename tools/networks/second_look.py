@@ -35,9 +35,6 @@ FINE, COARSE = BANDS_OF_GRID[Grid.R10M], (Band.B07, Band.B8A)
 """Order of the mean codes that come in, of bands of 10 m and of 20 m; a sensor without one of them cannot
 look twice."""
 
-WHITE_AND_BLACK = 2
-"""B08 comes in two halves, the fields of a chessboard: their sum is its mean, their difference its grain."""
-
 DIFFERENCES = (
     (Band.B08, Band.B8A),
     (Band.B07, Band.B8A),
@@ -136,7 +133,10 @@ class SecondLook(nn.Module):
 
 
 def fine_blocks() -> Tensor:
-    """Weights (5, 4, 4, 4) of the convolution, stride 4, that makes what comes in of FINE from codes."""
+    """Weights (5, 4, 4, 4) of the convolution, stride 4, that makes what comes in of FINE from codes.
+
+    B08 comes in two halves, the fields of a chessboard: their sum is its mean, their difference its grain.
+    """
     means = means_of_blocks(len(FINE), 4)
     row, col = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
     white = ((row + col) % 2 == 0).float()
@@ -157,8 +157,8 @@ def _fixed_weights() -> dict[str, Tensor]:
     around = FEATURES + 2
     box = torch.eye(around)[:, :, None, None] / CELLS
     fine_means = means_of_blocks(len(FINE), 2)
-    grain = torch.zeros(2, len(FINE) - 1 + WHITE_AND_BLACK)
-    grain[0, -2:], grain[1, -2:] = torch.tensor([1.0, -1.0]), torch.tensor([-1.0, 1.0])
+    others = [0.0] * (len(FINE) - 1)
+    grain = torch.tensor([[*others, 1.0, -1.0], [*others, -1.0, 1.0]])
     return {
         "fine_details": _halved(details[:, : len(FINE)]),
         "coarse_details": details[:, len(FINE) :].contiguous(),

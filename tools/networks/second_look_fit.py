@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from payload.types import F32, Grid, SceneClass
-from tools.evaluate.clear_run import CLOUD
+from tools.evaluate.clear_run import CLOUD, LITTLE_CLOUD
 from tools.material import Patch, average_blocks, window_codes
 from tools.networks.clear_grounds import average_zero_too
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
@@ -28,7 +28,6 @@ KEPT = 0.992
 RAMP = 16.0
 """From no doubt to all of it in a quarter of the regression's unit."""
 
-MOSTLY_CLEAR = 0.35
 PIXEL_STRIDE = 20
 COARSER = (4, 8)
 COARSE_SHARE = 0.15
@@ -65,7 +64,7 @@ def evidence_of(network: SceneNetwork, patch: Patch) -> Evidence:
     features, is_bright = _look(network, patch)
     called = np.isin(classify(network, patch), CLOUD) & is_bright
     is_cloud = np.isin(patch.label, CLOUD)
-    is_judged = is_cloud.mean() < MOSTLY_CLEAR
+    is_judged = is_cloud.mean() < LITTLE_CLOUD
     wrong = called & (patch.label == SceneClass.CLEAR) & is_judged
     right = called & is_cloud
     coarse = [_of_coarse_cloud(network, patch, times) for times in COARSER]
