@@ -202,18 +202,32 @@ def test_clear_ground_called_cloud_is_counted_by_kind(
     assert "all images" in capsys.readouterr().out
 
 
-def test_images_with_little_cloud_are_also_summed_by_themselves() -> None:
-    def judged(stem: str, cloud_ratio: float, pixels: int) -> clear_run.Judged:
+def test_what_is_near_cloud_is_summed_by_itself() -> None:
+    def judged(stem: str, near: int, far: int) -> clear_run.Judged:
         return clear_run.Judged(
-            stem, cloud_ratio, {kind: clear_run.Called(pixels, 1, 0) for kind in clear_run.KINDS}
+            stem,
+            *({kind: clear_run.Called(pixels, 1, 0) for kind in clear_run.KINDS} for pixels in (near, far)),
         )
 
-    little, much = judged("little", 0.34, 10), judged("much", 0.36, 100)
-    rows = clear_run.table_of([little, much])
-    assert list(rows) == ["little", "much", "images with less than 35% cloud", "all images"]
-    assert rows["images with less than 35% cloud"]["bright"] == little.called["bright"]
-    assert rows["all images"]["bright"] == clear_run.Called(110, 2, 0)
-    assert list(clear_run.table_of([little])) == ["little", "all images"], "not twice the same"
+    rows = clear_run.table_of([judged("a", 10, 100), judged("b", 20, 200)])
+    assert list(rows) == ["a", "b", "within 100 m of cloud", "farther", "all images"]
+    sums = {name: called["bright"] for name, called in rows.items()}
+    assert sums["b"] == clear_run.Called(220, 2, 0)
+    assert sums["within 100 m of cloud"] == clear_run.Called(30, 2, 0)
+    assert sums["farther"] == clear_run.Called(300, 2, 0)
+    assert sums["all images"] == clear_run.Called(330, 4, 0)
+    assert list(clear_run.table_of([judged("clear", 0, 5)])) == ["clear", "all images"], "not twice the same"
+
+
+def test_near_cloud_ends_at_100_metres() -> None:
+    cloud = np.zeros((40, 50), np.bool_)
+    cloud[20, 25] = True
+    near = clear_run.near(cloud)
+    assert near[20, 15]
+    assert not near[20, 14]
+    assert near[26, 33]
+    assert not near[28, 33]
+    assert not clear_run.near(np.zeros((3, 3), np.bool_)).any()
 
 
 def test_missing_bands_and_sigma_as_a_cloud_mask_are_scored(

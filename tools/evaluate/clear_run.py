@@ -7,8 +7,8 @@ Rules:
 3. Bright: B02 above 0.2 and not snow: roofs, sand, salt, quarries.
 4. Glint: water (NDWI above 0, B08 below 0.15) with B11 above 0.02, where still water is black.
 5. Other: the rest. Every pixel is of one kind.
-6. Images of which less than 35 % is labelled cloud are also summed by themselves: among broken cloud,
-   where bright ground ends and cloud begins is a matter of taste.
+6. What lies within 100 m of a pixel labelled cloud or not sure is summed by itself, and so is what lies
+   farther: how bright a pixel is says nothing of the ground where the edge of a cloud lies in it or by it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from payload.types import F32, Band, SceneClass
+from payload.types import F32, U8, Band, SceneClass
 from tools.evaluate import flown
 from tools.evaluate.folders import Entry, FolderError, group_of, labelled_entries, read_label, read_stack
 from tools.evaluate.scene_run import Judge
-from tools.material import FILE_BANDS
+from tools.material import FILE_BANDS, IGNORED_LABEL
 
 KINDS = ("snow", "bright", "glint", "other")
 CLOUD = (SceneClass.THICK_CLOUD, SceneClass.THIN_CLOUD)
 SNOW_NDSI, SNOW_B08 = 0.4, 0.11
 BRIGHT_B02 = 0.2
 WATER_B08, GLINT_B11 = 0.15, 0.02
-LITTLE_CLOUD = 0.35
+NEAR_PX = 10
+"""100 m."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ class Called:
 
 @dataclass(frozen=True)
 class Judged:
-    """One image: which share of it is labelled cloud, and what its clear ground is called, by kind."""
+    """One image: what its clear ground is called, by kind; near cloud and far from it (rule 6)."""
 
     stem: str
-    cloud_ratio: float
-    called: Mapping[str, Called]
+    near: Mapping[str, Called]
+    far: Mapping[str, Called]
+
+    @property
+    def called(self) -> Mapping[str, Called]:
+        """Near and far together."""
+        return {kind: self.near[kind] + self.far[kind] for kind in KINDS}
 
 
 def _index(first: F32, second: F32) -> F32:
@@ -104,28 +111,41 @@ def judge_clear(entries: list[Entry], judge: Judge, *, is_clear: bool) -> Iterat
         planes = read_stack(entry.image, FILE_BANDS)
         rows, cols = planes[Band.B02].shape
         classes = flown.classify(flown.counts_of(planes), judge(entry))[:rows, :cols]
-        clear, cloud_ratio = classes != SceneClass.NO_DATA, 0.0
+        clear, is_near = classes != SceneClass.NO_DATA, np.zeros((rows, cols), np.bool_)
         if not is_clear:
             label = read_label(entry.truth, (rows, cols))
             clear &= label == SceneClass.CLEAR
-            cloud_ratio = float(np.isin(label, CLOUD).mean())
-        found = {}
-        for kind, mask in kinds_of(planes).items():
-            said = classes[mask & clear]
-            cloud = int(np.isin(said, CLOUD).sum())
-            found[kind] = Called(said.size, cloud, int((said == SceneClass.CLOUD_SHADOW).sum()))
-        yield Judged(entry.stem, cloud_ratio, found)
+            is_near = near(np.isin(label, (*CLOUD, IGNORED_LABEL)))
+        kinds = kinds_of(planes)
+        found = [
+            {kind: _called(classes[mask & clear & where]) for kind, mask in kinds.items()}
+            for where in (is_near, ~is_near)
+        ]
+        yield Judged(entry.stem, *found)
+
+
+def near(cloud: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Within NEAR_PX of where ``cloud`` (row, col; 10 m) is."""
+    if not cloud.any():
+        return cloud
+    return np.asarray(ndimage.distance_transform_edt(~cloud) <= NEAR_PX)
+
+
+def _called(said: U8) -> Called:
+    """``said``: the classes of the pixels that count."""
+    cloud = int(np.isin(said, CLOUD).sum())
+    return Called(said.size, cloud, int((said == SceneClass.CLOUD_SHADOW).sum()))
 
 
 def table_of(judged: Sequence[Judged]) -> dict[str, Mapping[str, Called]]:
-    """By image, then the sums over those with little cloud (rule 6) and over all."""
-    little = [one for one in judged if one.cloud_ratio < LITTLE_CLOUD]
+    """By image, then the sums over what is near cloud, what is far from it (rule 6), and both."""
     rows: dict[str, Mapping[str, Called]] = {one.stem: one.called for one in judged}
-    if len(little) < len(judged):
-        rows[f"images with less than {LITTLE_CLOUD:.0%} cloud"] = _pooled(little)
-    return rows | {"all images": _pooled(judged)}
+    if any(called.pixels for one in judged for called in one.near.values()):
+        rows[f"within {10 * NEAR_PX} m of cloud"] = _pooled([one.near for one in judged])
+        rows["farther"] = _pooled([one.far for one in judged])
+    return rows | {"all images": _pooled([one.called for one in judged])}
 
 
-def _pooled(judged: Sequence[Judged]) -> dict[str, Called]:
+def _pooled(found: Sequence[Mapping[str, Called]]) -> dict[str, Called]:
     """The sums over images, by kind."""
-    return {kind: sum((one.called[kind] for one in judged), start=Called(0, 0, 0)) for kind in KINDS}
+    return {kind: sum((one[kind] for one in found), start=Called(0, 0, 0)) for kind in KINDS}

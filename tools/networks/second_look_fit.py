@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from payload.types import F32, Grid, SceneClass
-from tools.evaluate.clear_run import CLOUD, LITTLE_CLOUD
+from tools.evaluate.clear_run import CLOUD
 from tools.material import Patch, average_blocks, window_codes
 from tools.networks.clear_grounds import average_zero_too
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork
@@ -32,6 +32,8 @@ PIXEL_STRIDE = 20
 COARSER = (4, 8)
 COARSE_SHARE = 0.15
 MOSTLY_CLOUD = 0.6
+MOSTLY_CLEAR = 0.35
+"""Less than this share of such a patch is labelled cloud."""
 RIDGE, STEPS = 0.02, 30
 
 
@@ -64,7 +66,7 @@ def evidence_of(network: SceneNetwork, patch: Patch) -> Evidence:
     features, is_bright = _look(network, patch)
     called = np.isin(classify(network, patch), CLOUD) & is_bright
     is_cloud = np.isin(patch.label, CLOUD)
-    is_judged = is_cloud.mean() < LITTLE_CLOUD
+    is_judged = is_cloud.mean() < MOSTLY_CLEAR
     wrong = called & (patch.label == SceneClass.CLEAR) & is_judged
     right = called & is_cloud
     coarse = [_of_coarse_cloud(network, patch, times) for times in COARSER]
