@@ -71,6 +71,14 @@ def save_training(
         np.savez(file, about=np.array(json.dumps({"step": step, "recipe": recipe})), **arrays)
 
 
+def holds_training(path: Path, recipe: str) -> bool:
+    """Whether ``path`` is there and belongs to ``recipe``."""
+    if not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as arrays:
+        return "about" in arrays and bool(json.loads(str(arrays["about"]))["recipe"] == recipe)
+
+
 def load_training(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: str) -> int:
     """Bring both back to where `save_training` left them; the number of steps done.
 

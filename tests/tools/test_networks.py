@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -17,9 +19,9 @@ from tools import material  # noqa: E402
 from tools.networks import (  # noqa: E402
     checkpoint,
     clear_grounds,
+    descent,
     folds,
     profiles,
-    resuming,
     scene_making,
     scene_samples,
     scores,
@@ -302,7 +304,7 @@ def test_snow_of_a_surface_is_smooth_in_the_visible_and_lies_under_dry_air() -> 
 def test_training_that_was_cut_off_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resuming, "STRETCH_STEPS", 2)
+    monkeypatch.setattr(descent, "STRETCH_STEPS", 2)
     monkeypatch.setattr(scene_samples, "FIRST_SAMPLES", 2)
     monkeypatch.setattr(scene_samples, "fractal_fields", lambda _: np.zeros((48, 512, 512), np.float32))
     recipe = SceneRecipe(widths=(4, 4, 4), steps=4, batch=2, fresh=1)
@@ -323,6 +325,11 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(
         train_scene(grounds, recipe, progress=tmp_path / "progress.npz")
     assert (tmp_path / "progress.npz").exists()
     monkeypatch.setattr(SampleStream, "batch", ordinary)
+    copyfile(tmp_path / "progress.npz", tmp_path / "of_another.npz")
+    other = replace(recipe, peak_rate=1e-4)
+    begun_anew = train_scene(grounds, other, progress=tmp_path / "of_another.npz").state_dict()
+    never_begun = train_scene(grounds, other).state_dict()
+    assert all(torch.equal(begun_anew[key], never_begun[key]) for key in never_begun)
     resumed = train_scene(grounds, recipe, progress=tmp_path / "progress.npz").state_dict()
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert not (tmp_path / "progress.npz").exists()

@@ -21,7 +21,7 @@ from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.types import BANDS_OF_GRID, F32, U8, Band, Grid
 from tools.bench.dtacsnet import build_networks
 from tools.material import FILE_BANDS, clear_patches, labelled_patches, simulated_patches
-from tools.networks import checkpoint, resuming
+from tools.networks import checkpoint, descent
 from tools.networks.folds import fold_folder, fold_of_place, outside
 from tools.networks.scene_samples import PRETRAINING, TUNING, Grounds, SampleStream, SceneRecipe
 from tools.networks.scene_training import class_loss
@@ -63,7 +63,7 @@ def train_peer(grounds: Grounds, recipe: SceneRecipe, note: str, start: nn.Modul
     weights = torch.tensor(recipe.class_weights)
     shown = 0.0
     for step in range(recipe.steps):
-        resuming.set_rate(optimizer, resuming.rate_at(step, recipe.steps, recipe.peak_rate))
+        descent.set_rate(optimizer, descent.rate_at(step, recipe.steps, recipe.peak_rate))
         inputs, label = stream.batch()
         stack = stack_of(inputs).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):

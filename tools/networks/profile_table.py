@@ -21,7 +21,7 @@ from torch import Tensor
 
 from payload.types import SURFACE_BANDS_OF_GRID, Band
 from tools import material
-from tools.networks import resuming
+from tools.networks import descent
 from tools.networks.profiles import PROFILES
 from tools.networks.surface_rivals import CONTEXT_WIDTHS, INPUTS, Corrector, inputs_of, surroundings
 from tools.networks.surface_training import draw_pair
@@ -64,7 +64,7 @@ def train(features: Tensor, truth: Tensor, bands: tuple[Band, ...], seed: int) -
     judged = torch.tensor([band in bands for band in ORDER])
     order = torch.Generator().manual_seed(seed)
     for step in range(STEPS):
-        resuming.set_rate(optimizer, resuming.rate_at(step, STEPS, RATE))
+        descent.set_rate(optimizer, descent.rate_at(step, STEPS, RATE))
         chosen = torch.randint(0, len(features), (BATCH,), generator=order)
         loss = (network(features[chosen]) - truth[chosen])[:, judged].abs().mean()
         optimizer.zero_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,13 @@ from torch.nn import functional
 
 from payload.types import U8, Grid
 from tools.material import IGNORED_LABEL, Patch, window_codes
-from tools.networks import resuming
-from tools.networks.averaging import RunningAverage
+from tools.networks.descent import descend
 from tools.networks.scene_network import RECEPTIVE_PX, SceneNetwork, build_scene_network
 from tools.networks.scene_samples import Grounds, SampleStream, SceneRecipe
 from tools.networks.seven_bits import keep_rounded, round_weights
 
 PHASE_PX = 48
 SMOOTHING = 0.03
-SHOWN_EVERY_STEPS = 200
 
 
 def class_loss(logits: Tensor, label: Tensor, weights: Tensor) -> Tensor:
@@ -58,32 +55,14 @@ def train_scene(
     if start is not None:
         network.load_state_dict(start.state_dict())
     round_weights(network)
-    average = RunningAverage(network, recipe.average_decay)
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
     weights = torch.tensor(recipe.class_weights)
-    first = 0
-    if progress is not None:
-        first = resuming.load_progress(progress, network, optimizer, average)
-    shown = 0.0
-    for step in range(first, recipe.steps):
-        if step % resuming.STRETCH_STEPS == 0:
-            if progress is not None and step > first:
-                resuming.save_progress(progress, step, network, optimizer, average)
-            stream.restart(resuming.stretch_rng(recipe.seed, step))
-        resuming.set_rate(optimizer, resuming.rate_at(step, recipe.steps, recipe.peak_rate))
-        loss = _loss(network, *stream.batch(), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        average.update(step)
-        shown += (loss.item() - shown) * (0.02 if step > first + 50 else 1 / (step - first + 1))
-        if (step + 1) % SHOWN_EVERY_STEPS == 0:
-            print(f"scene {note} step {step + 1}/{recipe.steps} loss {shown:.4f}", file=sys.stderr)
-    average.write_back()
+
+    def loss() -> tuple[Tensor, Tensor]:
+        value = _loss(network, *stream.batch(), weights)
+        return value, value
+
+    descend(network, stream, loss, recipe, clip=1.0, name=f"scene {note} loss", progress=progress)
     keep_rounded(network)
-    if progress is not None:
-        progress.unlink(missing_ok=True)
     return network.to(memory_format=torch.contiguous_format).eval()
 
 

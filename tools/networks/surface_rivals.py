@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE
 from payload.types import F32, Grid
 from tools.material import Patch
-from tools.networks import resuming
+from tools.networks import descent
 from tools.networks.surface_training import Pair, PairStream, SurfaceRecipe
 
 INPUTS, OUTPUTS = 13, 12
@@ -98,7 +98,7 @@ def train_rivals(patches: Sequence[Patch], recipe: SurfaceRecipe) -> dict[str, N
     for step in range(STEPS):
         features, truth = _samples(rng, stream.batch())
         for name, network in networks.items():
-            resuming.set_rate(optimizers[name], resuming.rate_at(step, STEPS, RATE))
+            descent.set_rate(optimizers[name], descent.rate_at(step, STEPS, RATE))
             used = features[:, :INPUTS] if name == "pixel" else features
             loss = (network(used) - truth).abs().mean()
             optimizers[name].zero_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,8 @@ from torch.nn import functional
 
 from payload.types import F32, U8, Grid
 from tools.material import Grids, Patch, encode
-from tools.networks import resuming
 from tools.networks import surface_simulation as simulation
-from tools.networks.averaging import RunningAverage
+from tools.networks.descent import descend
 from tools.networks.profiles import FULL, hide
 from tools.networks.seven_bits import keep_rounded, round_weights
 from tools.networks.surface_network import (
@@ -241,29 +239,12 @@ def train_surface(
     flown_in_int8 = [network.stem10, network.stem20, network.stem60, network.pixel1, network.pixel2]
     for layer in flown_in_int8:
         round_weights(layer)
-    average = RunningAverage(network, recipe.average_decay)
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.peak_rate, weight_decay=recipe.weight_decay)
     stream = PairStream(patches, recipe)
-    first = 0 if progress is None else resuming.load_progress(progress, network, optimizer, average)
-    shown = 0.0
-    for step in range(first, recipe.steps):
-        if step % resuming.STRETCH_STEPS == 0:
-            if progress is not None and step > first:
-                resuming.save_progress(progress, step, network, optimizer, average)
-            stream.restart(resuming.stretch_rng(recipe.seed, step))
-        resuming.set_rate(optimizer, resuming.rate_at(step, recipe.steps, recipe.peak_rate))
-        loss, error = _step_loss(network, stream.batch(), recipe)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
-        optimizer.step()
-        average.update(step)
-        shown += (float(error) - shown) * (0.02 if step > first + 50 else 1 / (step - first + 1))
-        if (step + 1) % 200 == 0:
-            print(f"surface step {step + 1}/{recipe.steps} mean error {shown:.4f}", file=sys.stderr)
-    average.write_back()
+
+    def loss() -> tuple[Tensor, Tensor]:
+        return _step_loss(network, stream.batch(), recipe)
+
+    descend(network, stream, loss, recipe, clip=0.5, name="surface mean error", progress=progress)
     for layer in flown_in_int8:
         keep_rounded(layer)
-    if progress is not None:
-        progress.unlink(missing_ok=True)
     return network.to(memory_format=torch.contiguous_format).eval()
