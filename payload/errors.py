@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, unique
 
+NO_PROCESS = 71
+"""Exit code of a worker whose process the board could not start (EX_OSERR of sysexits.h)."""
+
 
 @unique
 class EngineFault(Enum):

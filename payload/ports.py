@@ -341,18 +341,20 @@ class Watchdog(Protocol):
 class Candidate:
     """Something in the inbox; as long as ``stamp`` changes it is still being written.
 
-    An empty stamp: nothing is being written, take it at once.
+    An empty stamp: nothing is being written, take it at once. With a ``fault`` it cannot be taken,
+    and ``path`` is how to name it to a person.
     """
 
     path: str
     stamp: str
+    fault: str = ""
 
 
 class Inbox(Protocol):
     """Where strips appear."""
 
-    def listing(self) -> list[Candidate]:
-        """What is there now, the oldest first; a FIFO gives each line once."""
+    def listing(self) -> list[Candidate] | None:
+        """What is there now, the oldest first, or None if nobody can look; a FIFO gives a line once."""
         ...
 
     def close(self) -> None: ...
@@ -362,7 +364,7 @@ class StripWorker(Protocol):
     """Takes one strip at a time through the networks, beside the service."""
 
     def start(self, path: str, settings: Mapping[str, float]) -> None:
-        """Begin, or go on, with the strip at ``path``."""
+        """Begin, or go on, with the strip at ``path``; what cannot even begin ends at once."""
         ...
 
     def records(self) -> list[dict[str, object]]:

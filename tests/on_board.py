@@ -79,8 +79,11 @@ class ListInbox(Inbox):
 
     def __init__(self) -> None:
         self.there: list[Candidate] = []
+        self.is_away = False
 
-    def listing(self) -> list[Candidate]:
+    def listing(self) -> list[Candidate] | None:
+        if self.is_away:
+            return None
         lines = [candidate for candidate in self.there if not candidate.stamp]
         found, self.there = self.there, [c for c in self.there if c not in lines]
         return found

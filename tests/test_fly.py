@@ -269,6 +269,14 @@ def test_what_is_no_strip_is_left_and_the_next_is_taken(flight: Flight) -> None:
     flight.wait_for("housekeeping_imaging", strips_waiting=0, strips_left=0)  # it is not taken again
 
 
+def test_a_name_that_is_no_text_is_told_and_stops_nothing(flight: Flight) -> None:
+    (flight.inbox / os.fsdecode(b"str\xffip")).mkdir()
+    refused = flight.wait_for("event_inbox_name_refused")
+    assert str(refused.values["path"]).endswith("/str\\xffip")
+    (flight.inbox / "a.yaml").write_text("nothing of a strip\n")
+    flight.wait_for("event_strip_left", exit_code="4")
+
+
 def test_the_watchdog_is_stroked_as_long_as_the_loop_turns(flight: Flight) -> None:
     stroked = flight.folder / "watchdog"
     flight.wait_for("housekeeping_health")
@@ -286,6 +294,14 @@ def test_a_fifo_brings_paths(tmp_path: Path) -> None:
         with (tmp_path / "inbox").open("w") as fifo:
             fifo.write(f"{tmp_path / 'nothing'}\n")
         assert flight.wait_for("event_strip_left").values["path"] == str(tmp_path / "nothing")
+        lines = ("/tmp/a\0b", "--help", "#1", "/" + 250 * "x")
+        with (tmp_path / "inbox").open("w") as fifo:
+            fifo.write("".join(f"{line}\n" for line in lines))
+        flight.wait_for("event_inbox_name_refused", path="/tmp/a\\0b")
+        for line in lines[1:]:
+            left = flight.wait_for("event_strip_left", exit_code="4")
+            assert str(left.values["path"]).startswith(line[:200])
+        flight.wait_for("housekeeping_imaging", strips_finished=0)
     finally:
         flight.close()
 

@@ -10,7 +10,7 @@ from payload.ports import FlightMemory
 
 APPLICATION_ID = 0x534B594D  # "SKYM", in the file's header
 _LARGE = "#"
-"""Starts the text of a whole number of more than SQLite's 63 bits."""
+"""Starts the text of a whole number of more than SQLite's 63 bits, and a text that starts so itself."""
 
 
 class SqliteFlightMemory(FlightMemory):
@@ -37,7 +37,10 @@ class SqliteFlightMemory(FlightMemory):
         if row is None:
             return None
         value: int | float | str = row[0]
-        return int(value[1:]) if isinstance(value, str) and value.startswith(_LARGE) else value
+        if not isinstance(value, str) or not value.startswith(_LARGE):
+            return value
+        text = value.removeprefix(_LARGE)
+        return text if text.startswith(_LARGE) else int(text)
 
     def put(self, name: str, value: int | float | str) -> None:
         """``value`` is under ``name``, on the disk."""
@@ -68,5 +71,8 @@ class SqliteFlightMemory(FlightMemory):
 
 
 def _stored(value: int | float | str) -> int | float | str:
-    assert not (isinstance(value, str) and value.startswith(_LARGE)), value
-    return f"{_LARGE}{value}" if isinstance(value, int) and value >= 1 << 63 else value
+    if isinstance(value, str):
+        is_marked = value.startswith(_LARGE)
+    else:
+        is_marked = isinstance(value, int) and value >= 1 << 63
+    return f"{_LARGE}{value}" if is_marked else value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 from payload.errors import StoreError
 from payload.ports import Candidate, Inbox
@@ -14,6 +14,24 @@ from payload.ports import Candidate, Inbox
 _LINE_MAX_BYTES = 4096
 _CHUNK_BYTES = 65536
 _STRIP_SUFFIXES = {".yaml", ".yml", ".tif", ".tiff", ".xml"}
+
+
+@dataclass(slots=True)
+class _Stamp:
+    """What all files of a strip are together; changes as long as one of them is being written."""
+
+    count: int = 0
+    size_bytes: int = 0
+    newest_ns: int = 0
+
+    def add(self, found: os.stat_result) -> None:
+        """One more file."""
+        self.count += 1
+        self.size_bytes += found.st_size
+        self.newest_ns = max(self.newest_ns, found.st_mtime_ns)
+
+    def text(self) -> str:
+        return f"{self.count}:{self.size_bytes}:{self.newest_ns}"
 
 
 class FolderInbox(Inbox):
@@ -34,16 +52,30 @@ class FolderInbox(Inbox):
         except OSError as error:
             raise StoreError(f"{folder}: cannot make the inbox: {error.strerror}") from error
 
-    def listing(self) -> list[Candidate]:
-        """What is there, the oldest first; what vanishes while we look is left out."""
-        found = []
-        with suppress(OSError):  # the folder itself may vanish, too
-            for path in self._folder.iterdir():
-                is_strip = path.is_dir() or path.suffix.lower() in _STRIP_SUFFIXES
-                if is_strip and not path.name.startswith("."):
-                    with suppress(OSError):
-                        found.append((path.stat().st_mtime_ns, str(path), _stamp_of(path)))
-        return [Candidate(path, stamp) for _, path, stamp in sorted(found)]
+    def listing(self) -> list[Candidate] | None:
+        """What is there, the oldest first; what vanishes while we look is left out.
+
+        None if the folder itself cannot be read now. Every file is looked at once.
+        """
+        try:
+            with os.scandir(self._folder) as entries:
+                there = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError:
+            return None
+        stamps: dict[str, _Stamp] = {}
+        strips: list[tuple[int, os.DirEntry[str], _Stamp]] = []
+        for entry in there:
+            with suppress(OSError):
+                name = PurePath(entry.name)
+                if entry.is_dir():
+                    strips.append((entry.stat().st_mtime_ns, entry, _stamp_of_folder(entry.path)))
+                elif entry.is_file():
+                    stamp = stamps.setdefault(name.stem, _Stamp())
+                    stamp.add(entry.stat())
+                    if name.suffix.lower() in _STRIP_SUFFIXES:
+                        strips.append((entry.stat().st_mtime_ns, entry, stamp))
+        strips.sort(key=lambda strip: (strip[0], strip[1].path))
+        return [_of_entry(entry, stamp) for _, entry, stamp in strips]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -73,9 +105,8 @@ class FifoInbox(Inbox):
         with suppress(BlockingIOError):
             self._rest += os.read(self._descriptor, _CHUNK_BYTES)
         *lines, rest = self._rest.split(b"\n")
-        self._rest = rest if len(rest) <= _LINE_MAX_BYTES else b""
-        texts = [line.decode("utf-8", "replace").strip() for line in lines]
-        return [Candidate(text, "") for text in texts if text]
+        self._rest = rest[: _LINE_MAX_BYTES + 1]  # one too many: its end is refused, not taken for a line
+        return [_of_line(line) for line in lines if line.strip()]
 
     def close(self) -> None:
         """The FIFO is closed."""
@@ -94,19 +125,40 @@ def open_inbox(path: Path) -> Inbox:
     return FolderInbox(path)
 
 
-def _stamp_of(path: Path) -> str:
-    """Changes as long as anything of the strip is being written."""
-    count, size_bytes, newest_ns = 0, 0, 0
-    for part in _parts_of(path):
-        found = part.stat()
-        count += 1
-        size_bytes += found.st_size
-        newest_ns = max(newest_ns, found.st_mtime_ns)
-    return f"{count}:{size_bytes}:{newest_ns}"
+def _of_entry(entry: os.DirEntry[str], stamp: _Stamp) -> Candidate:
+    """A strip of the folder; one whose name is no text can neither be remembered nor told."""
+    try:
+        entry.path.encode()
+    except UnicodeEncodeError:
+        return Candidate(_shown(os.fsencode(entry.path)), "", "the name is not UTF-8")
+    return Candidate(entry.path, stamp.text())
 
 
-def _parts_of(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (part for part in path.rglob("*") if part.is_file())
-    else:
-        yield from (part for part in path.parent.iterdir() if part.is_file() and part.stem == path.stem)
+def _of_line(line: bytes) -> Candidate:
+    """What a line of the FIFO names; what can be no path is refused by name."""
+    if len(line) > _LINE_MAX_BYTES:
+        return Candidate(_shown(line), "", f"longer than {_LINE_MAX_BYTES} bytes")
+    if b"\0" in line:
+        return Candidate(_shown(line), "", "a zero byte is in no path")
+    try:
+        return Candidate(line.decode().strip(), "")
+    except UnicodeDecodeError:
+        return Candidate(_shown(line), "", "not UTF-8")
+
+
+def _shown(name: bytes) -> str:
+    """For a person: what is no text as its bytes are written."""
+    return name.decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
+
+
+def _stamp_of_folder(path: str) -> _Stamp:
+    """Of all files in and below the folder at ``path``."""
+    stamp, unread = _Stamp(), [path]
+    while unread:
+        with os.scandir(unread.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    unread.append(entry.path)
+                elif entry.is_file():
+                    stamp.add(entry.stat())
+    return stamp

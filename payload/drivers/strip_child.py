@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from payload.errors import StoreError
+from payload.errors import NO_PROCESS, StoreError, StripError
 from payload.ports import StripWorker
 
 _NICENESS = 5
 _CHUNK_BYTES = 65536
 _STOP_S = 5.0
+_STEM_MAX_CHARS = 40  # of a path's name in its folder's: no file system takes more than 255 bytes
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -35,23 +36,31 @@ class StripProcess(StripWorker):
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
         self._rest = b""
+        self._failed: int | None = None
 
     def start(self, path: str, settings: Mapping[str, float]) -> None:
-        """The process runs, at a lower priority than the service."""
+        """The process runs, at a lower priority than the service; or has ended (NO_PROCESS, or as no strip)."""
         assert self._process is None
         self._close_pipe()
-        self._pipe, theirs = os.pipe()
-        os.set_blocking(self._pipe, False)
         self._rest = b""
         try:
-            self._process = subprocess.Popen(
-                self._command_of(path, settings, theirs),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs,),
-            )
-        finally:
-            os.close(theirs)
+            self._pipe, theirs = os.pipe()
+            try:
+                os.set_blocking(self._pipe, False)
+                self._process = subprocess.Popen(
+                    self._command_of(path, settings, theirs),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs,),
+                )
+            finally:
+                os.close(theirs)
+        except OSError:  # no memory, process or descriptor to be had
+            self._failed = NO_PROCESS
+            return
+        except ValueError:  # a path that no process can be given
+            self._failed = StripError.exit_code
+            return
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
@@ -72,7 +81,8 @@ class StripProcess(StripWorker):
     def exit_code(self) -> int | None:
         """How the process ended; the pipe stays open for `records` until the next start."""
         if self._process is None:
-            return None
+            failed, self._failed = self._failed, None
+            return failed
         code = self._process.poll()
         if code is not None:
             self._process = None
@@ -80,6 +90,7 @@ class StripProcess(StripWorker):
 
     def stop(self) -> None:
         """The process has ended, if need be by force; what it committed stays."""
+        self._failed = None
         if self._process is not None:
             self._process.terminate()
             try:
@@ -139,13 +150,14 @@ def run_command(
     budget_bytes: int,
 ) -> list[str]:
     """The `payload run` of a strip; its report and picture go to a folder of its own in ``state``."""
-    name = f"{Path(path).stem or 'strip'}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-    words = [sys.executable, "-m", "payload", "run", path, "--config", str(config)]
+    stem = Path(path).stem[:_STEM_MAX_CHARS] or "strip"
+    name = f"{stem}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    words = [sys.executable, "-m", "payload", "run", "--config", str(config)]
     words += ["--out", str(state / "runs" / name), "--queue", str(queue)]
     words += ["--telemetry-to", str(descriptor), "--budget-bytes", str(budget_bytes)]
     for key, number in settings.items():
         words += ["--set", f"{key}={number!r}"]
-    return words
+    return [*words, "--", path]  # whatever it looks like, it is no option
 
 
 def devices_command(config: Path, descriptor: int) -> list[str]:
@@ -158,10 +170,11 @@ def model_job(job: str, descriptor: int, config: Path) -> list[str]:
     """The command for a job of `flight.updating`: install:PATH, settle:PATH, revert:TASK or scrub:."""
     kind, _, what = job.partition(":")
     words = {
-        "install": ["install", what],
-        "settle": ["install", what, "--settle"],
-        "revert": ["models", "--revert", what],
+        "install": ["install", "--", what],
+        "settle": ["install", "--settle", "--", what],
+        "revert": ["models", f"--revert={what}"],
         "scrub": ["models", "--scrub"],
     }
-    command = [sys.executable, "-m", "payload", *words[kind], "--config", str(config)]
-    return [*command, "--telemetry-to", str(descriptor)]
+    verb, *rest = words[kind]
+    own = ["--config", str(config), "--telemetry-to", str(descriptor)]
+    return [sys.executable, "-m", "payload", verb, *own, *rest]

@@ -8,8 +8,10 @@ Rules:
 3. A strip keeps the settings with which it began, or it could not be resumed.
 4. A strip that cannot be taken (exit codes of `payload run`: configuration, memory, strip,
    model) is left and told. Any other early end is tried again, ATTEMPTS times for a strip that
-   ends the program and without end for a disk that is full, each time after a longer pause.
-5. With WAITING_MAX strips waiting the inbox is not looked at: it keeps them.
+   ends the program and without end for a disk that is full or a board that has no process for it,
+   each time after a longer pause.
+5. With WAITING_MAX strips waiting the inbox is not looked at: it keeps them. While it cannot be
+   looked at, nothing is known to have gone from it.
 6. Imaging that the ground has stopped stays stopped over a restart; the strip under way goes on
    where it was when imaging starts again.
 """
@@ -23,6 +25,7 @@ from typing import Any, cast
 from payload.core.packets import Failure
 from payload.core.telemetry import CHANNELS, EVENTS, Telemetry
 from payload.errors import (
+    NO_PROCESS,
     BudgetError,
     CommandError,
     ConfigError,
@@ -31,7 +34,7 @@ from payload.errors import (
     TrustError,
 )
 from payload.flight.calls import Call, Execute, Now, Quiet
-from payload.ports import FlightMemory, Inbox, StripWorker
+from payload.ports import Candidate, FlightMemory, Inbox, StripWorker
 
 ATTEMPTS = 3
 SETTLED_S = 1.0
@@ -39,8 +42,11 @@ PAUSE_S, PAUSE_MAX_S = 1.0, 60.0
 WAITING_MAX = 1024
 _NS_PER_S = 1_000_000_000
 _LOOK_S = 0.5
+_FORGOTTEN_AT_ONCE = 32
+"""Each is one write to the disk, and a turn of the loop is short."""
 _FIRST, _WAITING, _SEEN = "strip/0/", "strip/1/", "seen/"
 _JOB, _STOPPED, _NUMBER = "job", "imaging_stopped", "strip_number"
+_OF_THE_BOARD = {StoreError.exit_code, NO_PROCESS}
 _HOPELESS = {kind.exit_code for kind in (ConfigError, BudgetError, StripError, TrustError)}
 _OF_THE_SERVICE = {"resident_bytes", "peak_bytes", "cpu_s", "budget_bytes", "queue_bytes", "queue_entries"}
 """Channels that the service measures itself, for the whole process tree."""
@@ -79,6 +85,7 @@ class Strips(Quiet):
         self._seen = {name: str(memory.get(name)) for name in memory.names(_SEEN)}
         self._stamps: dict[str, tuple[str, int]] = {}
         self._lines: list[str] = []
+        self._refused: set[str] = set()
         self._is_stopped = memory.get(_STOPPED) is not None
         self._is_running = False
         self._counted: dict[str, int | float] = {}
@@ -121,34 +128,53 @@ class Strips(Quiet):
         self._inbox.close()
 
     def _look(self, now: Now) -> None:
-        there = [] if self._lines else self._inbox.listing()
-        self._lines += [candidate.path for candidate in there if not candidate.stamp]
-        while self._lines and len(self._waiting) < WAITING_MAX:
-            self._take(_WAITING, self._lines[0], {})
-            self._lines.pop(0)
-        there = [candidate for candidate in there if candidate.stamp]
+        there = None if self._lines else self._inbox.listing()
+        if there is not None:
+            self._refuse({candidate.path: candidate.fault for candidate in there if candidate.fault})
+            there = [candidate for candidate in there if not candidate.fault]
+            self._lines += [candidate.path for candidate in there if not candidate.stamp]
+            self._take_settled([candidate for candidate in there if candidate.stamp], now)
+        lines = self._lines[: WAITING_MAX - len(self._waiting)]
+        self._take(_WAITING, lines, {})
+        del self._lines[: len(lines)]
+
+    def _refuse(self, faults: Mapping[str, str]) -> None:
+        """What cannot be taken is told, once as long as it lies there."""
+        for path in faults.keys() - self._refused:
+            self._telemetry.event("inbox_name_refused", path=path, reason=faults[path])
+        self._refused = set(faults)
+
+    def _take_settled(self, there: Sequence[Candidate], now: Now) -> None:
+        settled: dict[str, str] = {}
         for candidate in there:
-            key = f"{_SEEN}{candidate.path}"
-            if self._seen.get(key) == candidate.stamp:
+            if self._seen.get(f"{_SEEN}{candidate.path}") == candidate.stamp:
                 continue
             stamp, since_ns = self._stamps.get(candidate.path, ("", 0))
             if stamp != candidate.stamp:
                 self._stamps[candidate.path] = (candidate.stamp, now.mono_ns)
             elif now.mono_ns - since_ns >= SETTLED_S * _NS_PER_S:
-                self._stamps.pop(candidate.path, None)
-                self._take(_WAITING, candidate.path, {key: candidate.stamp})
-        paths = {f"{_SEEN}{candidate.path}" for candidate in there}
-        for gone in self._seen.keys() - paths:
-            self._memory.drop(gone)
-            del self._seen[gone]
+                settled[candidate.path] = candidate.stamp
+        taken = list(settled)[: WAITING_MAX - len(self._waiting)]
+        self._take(_WAITING, taken, {f"{_SEEN}{path}": settled[path] for path in taken})
+        paths = {candidate.path for candidate in there}
+        changing = paths - set(taken)
+        self._stamps = {path: stamp for path, stamp in self._stamps.items() if path in changing}
+        gone = [key for key in self._seen if key.removeprefix(_SEEN) not in paths]
+        for key in gone[:_FORGOTTEN_AT_ONCE]:
+            self._memory.drop(key)
+            del self._seen[key]
 
-    def _take(self, place: str, path: str, seen: Mapping[str, str]) -> None:
-        number = int(self._memory.get(_NUMBER) or 0) + 1
-        name = f"{place}{number:012d}"
-        self._memory.put_all({name: path, _NUMBER: number, **seen})
+    def _take(self, place: str, paths: Sequence[str], seen: Mapping[str, str]) -> None:
+        """All of them wait, in this order, and that is on the disk; or none does."""
+        if not paths:
+            return
+        last = int(self._memory.get(_NUMBER) or 0)
+        names = {f"{place}{last + number:012d}": path for number, path in enumerate(paths, start=1)}
+        self._memory.put_all({**names, _NUMBER: last + len(paths), **seen})
         self._seen.update(seen)
-        self._waiting = dict(sorted({**self._waiting, name: path}.items()))
-        self._telemetry.event("strip_queued", path=path)
+        self._waiting = dict(sorted({**self._waiting, **names}.items()))
+        for path in paths:
+            self._telemetry.event("strip_queued", path=path)
         self._tell()
 
     def _begin(self) -> None:
@@ -171,7 +197,7 @@ class Strips(Quiet):
         if code == 0:
             self._telemetry.add("strips_finished")
             self._finish(job["name"])
-        elif code in _HOPELESS or (code != StoreError.exit_code and job["attempts"] >= ATTEMPTS):
+        elif code in _HOPELESS or (code not in _OF_THE_BOARD and job["attempts"] >= ATTEMPTS):
             self._telemetry.add("strips_left")
             self._telemetry.event("strip_left", path=path, exit_code=str(code), attempts=job["attempts"])
             self._finish(job["name"])
@@ -224,7 +250,7 @@ class Strips(Quiet):
             raise CommandError(f"{path}: not on this disk", Failure.NOT_FOUND)
         if len(self._waiting) >= WAITING_MAX:
             raise CommandError(f"{len(self._waiting)} strips wait already", Failure.BUSY)
-        self._take(_FIRST, path, {})
+        self._take(_FIRST, [path], {})
         return True
 
     def _job(self) -> dict[str, Any]:

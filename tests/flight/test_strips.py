@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from payload.core.packets import Failure, Request
 from payload.core.telecommands import command_named
 from payload.core.telemetry import Telemetry
-from payload.errors import CommandError, StoreError
+from payload.errors import NO_PROCESS, CommandError, StoreError
 from payload.flight.calls import Call
 from payload.flight.strips import ATTEMPTS, PAUSE_MAX_S, WAITING_MAX, Strips
 from payload.ports import Candidate
@@ -156,6 +156,55 @@ def test_rule_1_a_line_of_a_fifo_is_tried_again_until_the_disk_has_taken_it() ->
     board.passes(2)
     assert board.telemetry.counts["strip_queued"] == 2
     assert board.paths == ["/a"]
+
+
+def test_rule_4_a_board_that_has_no_process_for_a_strip_never_costs_it() -> None:
+    board = Board()
+    board.inbox.there = [Candidate("/a", "1")]
+    board.passes(3)
+    for _ in range(2 * ATTEMPTS):
+        board.ends(NO_PROCESS)
+        board.passes(PAUSE_MAX_S + 1)
+    assert set(board.paths) == {"/a"}
+    assert board.telemetry.counts["strip_again"] == 2 * ATTEMPTS
+
+
+def test_rule_5_an_inbox_that_cannot_be_looked_at_for_a_while_brings_no_strip_again() -> None:
+    board = Board()
+    board.inbox.there = [Candidate("/a", "1")]
+    board.passes(3)
+    board.ends(0)
+    board.inbox.is_away = True
+    board.passes(3)
+    board.inbox.is_away = False
+    board.passes(5)
+    assert board.paths == ["/a"]
+    board.inbox.there = []
+    board.passes(3)
+    board.inbox.there = [Candidate("/a", "1")]
+    board.passes(3)
+    assert board.paths == ["/a", "/a"]  # it was taken away and brought again
+
+
+def test_what_cannot_be_taken_by_its_name_is_told_once_and_left() -> None:
+    board = Board()
+    board.inbox.there = [Candidate("/str\\xffip", "1", "not UTF-8"), Candidate("/b", "1")]
+    board.passes(5)
+    assert board.telemetry.counts["inbox_name_refused"] == 1
+    assert board.paths == ["/b"]
+    board.inbox.there = []
+    board.passes(5)
+    assert board.memory.names("seen/") == []
+
+
+@given(st.lists(st.text("ab#", min_size=1), min_size=1, max_size=20))
+def test_many_at_once_are_taken_in_their_order(names: list[str]) -> None:
+    board = Board()
+    board.inbox.there = [Candidate(name, "") for name in names]
+    for _ in names:
+        board.passes(1)
+        board.ends(0)
+    assert board.paths == names
 
 
 def test_rule_5_with_the_most_strips_waiting_the_inbox_keeps_the_rest() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from payload.core.cfdp.packets import pack_file_packet
 from payload.core.guard import CommandGuard, seal
@@ -184,6 +186,23 @@ def test_what_was_put_is_there_after_kill_9_all_or_nothing(tmp_path: Path) -> No
         assert memory.get("large") == (1 << 63) + number
         assert len(memory.names("of/")) == 7
         memory.close()
+
+
+@given(
+    st.dictionaries(
+        st.text("ab/", min_size=1),
+        st.text("#12a") | st.integers(-(1 << 63), (1 << 70) - 1) | st.floats(allow_nan=False),
+        max_size=6,
+    )
+)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_put_into_the_memory_comes_back_as_it_was(
+    tmp_path: Path, held: dict[str, int | float | str]
+) -> None:
+    memory = SqliteFlightMemory(tmp_path / "flight.sqlite")
+    memory.put_all(held)
+    assert {name: memory.get(name) for name in held} == held
+    memory.close()
 
 
 def test_a_full_disk_changes_nothing_in_the_memory(tmp_path: Path) -> None:

@@ -320,4 +320,12 @@ EVENTS = (
         "This test failed; those behind it were not run.",
     ),
     Event(819, "queue_cleared", _MEDIUM, 4, ("entries", "size_bytes"), "The ground had what waited dropped."),
+    Event(
+        820,
+        "inbox_name_refused",
+        _LOW,
+        16,
+        ("path", "reason"),
+        "Something in the inbox has no name that can be taken; left.",
+    ),
 )
