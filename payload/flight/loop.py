@@ -8,7 +8,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from payload.core.telemetry import Telemetry
 from payload.errors import StoreError
@@ -48,7 +49,7 @@ class Loop:
         while not self._is_stopped:
             self.turn(min(TURN_S, *(service.pause_s() for service in self._services)))
         for service in self._services:
-            service.close()
+            self._guarded(service.close)
 
     def turn(self, timeout_s: float) -> None:
         """One turn, waiting at most ``timeout_s``."""
@@ -56,10 +57,13 @@ class Loop:
         arrivals = self._links.wait(timeout_s, wakes_on)
         self._uplink.receive(arrivals, self._now())
         for service in self._services:
-            try:
-                service.poll(self._now())
-            except StoreError as error:  # what was not stored is tried again in the next turn
-                self._telemetry.event("store_error", reason=str(error))
+            self._guarded(partial(service.poll, self._now()))
+
+    def _guarded(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except StoreError as error:  # what was not stored is tried again in the next turn
+            self._telemetry.event("store_error", reason=str(error))
 
     def _now(self) -> Now:
         return Now(self._clock.utc_ns(), self._clock.mono_ns())
