@@ -15,7 +15,7 @@ from payload.config import NONE, Config, ServiceConfig, load_config, parse_addre
 from payload.core import xtce
 from payload.core.guard import CommandGuard, parse_key
 from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
-from payload.core.packets import Request
+from payload.core.packets import Telecommand
 from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import LinuxBoard, SystemClock
@@ -103,16 +103,15 @@ def _fly(config: Config, drivers: Drivers) -> None:
     downlink = Downlink(service.apid, clock, telemetry, drivers.links.send)
     telemetry.set("budget_bytes", config.memory.budget_bytes)
     telemetry.event("service_started", boots=_count_boot(memory, telemetry), version=__version__)
-    settings = Settings(config, memory, downlink, telemetry)
+    settings = Settings(config, memory, telemetry)
 
-    def do(command: Command, groups: list[Arguments], request: Request, now: Now) -> None:
-        uplink.do(command, groups, request, now)
+    def do(command: Command, groups: list[Arguments], found: Telecommand, now: Now) -> None:
+        uplink.do(command, groups, found, now)
 
     services: list[Service] = [settings]
     schedule = Schedule(
         service.apid,
         memory,
-        downlink,
         telemetry,
         lambda: settings.config.service.schedule_late_s,
         do,

@@ -5,8 +5,10 @@ Rules:
    time of 7 bytes, source content, CRC-16 (ECSS-E-ST-70-41C, 7.4.3).
 2. A telecommand is: primary header, PUS-C secondary header, content, command counter (64 bits),
    authentication tag (64 bits), CRC-16 (7.4.4); `core.guard` says what the last two are.
-3. Packets are never segmented, and none is longer than TM_MAX_BYTES or TC_MAX_BYTES.
-4. What is no telecommand of ours is refused with the first `Failure` that applies: length,
+3. The acknowledgement bits of a telecommand are, from the lowest: acceptance, start, progress,
+   completion of execution, as in ECSS-E-70-41A and ECSS-E-ST-70-41C.
+4. Packets are never segmented, and none is longer than TM_MAX_BYTES or TC_MAX_BYTES.
+5. What is no telecommand of ours is refused with the first `Failure` that applies: length,
    checksum, APID, type, version. Nothing of a refused packet is used but its request id.
 """
 
@@ -65,6 +67,7 @@ class Failure(IntEnum):
     NOT_FOUND = 19
     TEST_FAILED = 20
     INTERRUPTED = 21
+    ALREADY_SCHEDULED = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,19 @@ class Telecommand:
 
     @property
     def wants_acceptance(self) -> bool:
-        return bool(self.acknowledge & 0b1000)
+        return bool(self.acknowledge & 0b0001)
 
     @property
     def wants_start(self) -> bool:
-        return bool(self.acknowledge & 0b0100)
-
-    @property
-    def wants_progress(self) -> bool:
         return bool(self.acknowledge & 0b0010)
 
     @property
+    def wants_progress(self) -> bool:
+        return bool(self.acknowledge & 0b0100)
+
+    @property
     def wants_completion(self) -> bool:
-        return bool(self.acknowledge & 0b0001)
+        return bool(self.acknowledge & 0b1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class TelemetryPacket:
     utc_ns: int
     is_time_set: bool
     content: bytes
+    destination_id: int
 
 
 def pack_telemetry(
@@ -134,6 +138,7 @@ def pack_telemetry(
     utc_ns: int,
     is_time_set: bool,
     content: bytes,
+    destination_id: int = 0,
 ) -> bytes:
     """One telemetry packet; counts are taken modulo their 14 and 16 bits."""
     packet = PusTm(
@@ -144,6 +149,7 @@ def pack_telemetry(
         apid=apid,
         seq_count=sequence & 0x3FFF,
         message_counter=message_count & 0xFFFF,
+        destination_id=destination_id,
         misc_params=MiscParams(spacecraft_time_ref=int(is_time_set)),
     ).pack()
     assert len(packet) <= TM_MAX_BYTES, (service, subtype, len(packet))
@@ -166,6 +172,7 @@ def unpack_telemetry(packet: bytes) -> TelemetryPacket:
         unpack_time(bytes(found.timestamp)),
         bool(found.pus_tm_sec_header.spacecraft_time_ref),
         bytes(found.source_data),
+        found.pus_tm_sec_header.dest_id,
     )
 
 
@@ -196,7 +203,7 @@ def unpack_telecommand(packet: bytes, apid: int) -> Telecommand:
     """The telecommand in ``packet``, which is for ``apid``.
 
     Raises:
-        CommandError: it is none; see rule 4.
+        CommandError: it is none; see rule 5.
     """
     if not _TC_HEADER_BYTES + CRC_BYTES <= len(packet) <= TC_MAX_BYTES:
         raise CommandError(f"{len(packet)} bytes", Failure.BAD_LENGTH)

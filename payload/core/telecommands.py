@@ -101,7 +101,7 @@ COMMANDS = (
     _function(21, "revert_model", "Give up the model on trial of this task.", Field("task", Wire.TEXT)),
     Command("enable_schedule", 11, 1, (), "Release scheduled commands at their time; also those held back."),
     Command("disable_schedule", 11, 2, (), "Release none; they stay."),
-    Command("reset_schedule", 11, 3, (), "Forget all scheduled commands."),
+    Command("reset_schedule", 11, 3, (), "Forget all scheduled commands; the schedule is disabled."),
     Command(
         "schedule_commands",
         11,

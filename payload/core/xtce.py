@@ -41,7 +41,7 @@ _SECONDARY = (
     ("SERVICE", 8, "service type"),
     ("SUBTYPE", 8, "message subtype"),
     ("MESSAGE_COUNT", 16, "of this service and subtype"),
-    ("DESTINATION", 16, "0"),
+    ("DESTINATION", 16, "source id of the command that is answered, else 0"),
     ("TIME_PREAMBLE", 8, "0x40: CDS, short form, epoch 1958-01-01"),
     ("TIME_DAYS", 16, "days since 1958-01-01"),
     ("TIME_MS", 32, "milliseconds of the day"),

@@ -39,7 +39,7 @@ class StripProcess(StripWorker):
         self._failed: int | None = None
 
     def start(self, path: str, settings: Mapping[str, float]) -> None:
-        """The process runs, at a lower priority than the service; or has ended (NO_PROCESS, or as no strip)."""
+        """The process runs, at a lower priority than the service, or ended (NO_PROCESS, or as no strip)."""
         assert self._process is None
         self._close_pipe()
         self._rest = b""

@@ -49,28 +49,30 @@ class Call:
         self._telemetry = telemetry
         self._steps = 0
 
+    def report(self, name: str, values: Mapping[str, Value | None]) -> None:
+        """A report that the command asked for, or one on it, goes to where the command came from."""
+        self._downlink.report(name, values, self._wants.source_id if self._wants else 0)
+
     def start(self) -> None:
         """The command is being done."""
         if self._wants is None or self._wants.wants_start:
-            self._downlink.report("command_started", self.request.fields())
+            self.report("command_started", self.request.fields())
 
     def progress(self) -> None:
         """One more step of it is done."""
         self._steps += 1
         if self._wants is None or self._wants.wants_progress:
-            self._downlink.report("command_progressed", {**self.request.fields(), "step": self._steps})
+            self.report("command_progressed", {**self.request.fields(), "step": self._steps})
 
     def complete(self) -> None:
         """All of it is done."""
         if self._wants is None or self._wants.wants_completion:
-            self._downlink.report("command_completed", self.request.fields())
+            self.report("command_completed", self.request.fields())
 
     def stop_at_step(self, error: CommandError) -> None:
         """The next step could not be done, and so neither can the command; always reported."""
         step: dict[str, Value] = {"step": self._steps + 1, "failure_code": error.failure_code}
-        self._downlink.report(
-            "command_not_progressed", {**self.request.fields(), **step, "reason": str(error)}
-        )
+        self.report("command_not_progressed", {**self.request.fields(), **step, "reason": str(error)})
         self.fail(error)
 
     def fail(self, error: CommandError) -> None:
@@ -90,7 +92,7 @@ class Call:
             failure_code=error.failure_code,
             reason=str(error),
         )
-        self._downlink.report(
+        self.report(
             report,
             {**self.request.fields(), "failure_code": error.failure_code, "reason": str(error)},
         )

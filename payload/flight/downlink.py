@@ -27,8 +27,12 @@ class Downlink:
         self._sequence = 0
         self._message_counts: dict[tuple[int, int], int] = {}
 
-    def report(self, name: str, values: Mapping[str, Value | None]) -> None:
-        """The report ``name`` of `core.reports` is on its way, with the time of now."""
+    def report(self, name: str, values: Mapping[str, Value | None], destination_id: int = 0) -> None:
+        """The report ``name`` of `core.reports` is on its way, with the time of now.
+
+        Args:
+            destination_id: the source id of the command that it answers; 0 if it answers none.
+        """
         report = report_named(name)
         kind = (report.service, report.subtype)
         count = self._message_counts.get(kind, 0)
@@ -42,6 +46,7 @@ class Downlink:
             utc_ns,
             is_time_set(utc_ns),
             report.pack(values),
+            destination_id,
         )
         self._sequence += 1
         self._message_counts[kind] = count + 1

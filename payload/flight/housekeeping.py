@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from payload.core.packets import Failure
 from payload.core.reports import channel_values
-from payload.core.telemetry import STRUCTURES, Structure, Telemetry
+from payload.core.telemetry import STRUCTURES, Structure, Telemetry, Value
 from payload.errors import CommandError
 from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.flight.downlink import Downlink
@@ -64,7 +64,7 @@ class Housekeeping(Quiet):
         self._measure(now)
         for structure in STRUCTURES:
             if structure.structure_id not in self._disabled and self._intervals % structure.period == 0:
-                self._send(structure)
+                self._downlink.report(*self._reading(structure))
         self._intervals += 1
         self._file.append([self._telemetry.sample(now.utc_ns)])
 
@@ -72,9 +72,10 @@ class Housekeeping(Quiet):
         self._telemetry.set("uptime_s", (now.mono_ns - self._started_ns) / _NS_PER_S)
         self._telemetry.set("lost_packets", self._lost_packets())
 
-    def _send(self, structure: Structure) -> None:
+    def _reading(self, structure: Structure) -> tuple[str, Mapping[str, Value | None]]:
+        """The report of a structure, and what is in it now."""
         values = channel_values(structure, self._telemetry.values, self._telemetry.high_water)
-        self._downlink.report(f"housekeeping_{structure.name}", values)
+        return f"housekeeping_{structure.name}", values
 
     def _enable(self, call: Call) -> bool:
         for structure in self._wanted(call):
@@ -91,7 +92,7 @@ class Housekeeping(Quiet):
     def _request(self, call: Call) -> bool:
         self._measure(call.now)
         for structure in self._wanted(call):
-            self._send(structure)
+            call.report(*self._reading(structure))
         return True
 
     def _wanted(self, call: Call) -> list[Structure]:

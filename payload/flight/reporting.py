@@ -86,13 +86,13 @@ class Reporting(Quiet):
             self._disabled.add(number)
         return True
 
-    def _list(self, _call: Call) -> bool:
+    def _list(self, call: Call) -> bool:
         for number in sorted(self._disabled):
-            self._downlink.report("disabled_event", {"event_id": number})
+            call.report("disabled_event", {"event_id": number})
         return True
 
-    def _answer(self, _call: Call) -> bool:
-        self._downlink.report("alive", {})
+    def _answer(self, call: Call) -> bool:
+        call.report("alive", {})
         return True
 
     def _wanted(self, call: Call) -> list[int]:

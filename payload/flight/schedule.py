@@ -8,20 +8,23 @@ Rules:
 3. While the clock is not set nothing is released and everything stays. A clock that runs
    backwards makes commands wait longer, and does none twice.
 4. Of a command that schedules others all are taken or none; each is checked as if it were to be
-   done now. It may not schedule anything itself.
+   done now. It may not schedule anything itself. Two commands of one request id and time are
+   refused; the very same packet again changes nothing.
 5. What is scheduled, and whether the schedule is enabled, is remembered over a restart.
+6. A command may be about the schedule: what it takes away or disables is not done behind it, also
+   where both are due in the same turn. A reset leaves the schedule disabled (ECSS-E-ST-70-41C).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from payload.core.packets import Failure, Request, request_of, unpack_telecommand
+from payload.core.packets import Failure, Request, Telecommand, request_of, unpack_telecommand
 from payload.core.telecommands import Arguments, Command, command_of
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Execute, Now, Quiet
-from payload.flight.downlink import Downlink, is_time_set
+from payload.flight.downlink import is_time_set
 from payload.ports import FlightMemory
 
 SCHEDULED_MAX = 256
@@ -29,7 +32,7 @@ _NS_PER_S = 1_000_000_000
 _WAITING = "schedule/"
 _DISABLED = "schedule_disabled"
 
-Do = Callable[[Command, list[Arguments], Request, Now], None]
+Do = Callable[[Command, list[Arguments], Telecommand, Now], None]
 
 
 class Schedule(Quiet):
@@ -39,19 +42,20 @@ class Schedule(Quiet):
         self,
         apid: int,
         memory: FlightMemory,
-        downlink: Downlink,
         telemetry: Telemetry,
         late_s: Callable[[], float],
         do: Do,
     ) -> None:
         self._apid = apid
         self._memory = memory
-        self._downlink = downlink
         self._telemetry = telemetry
         self._late_s = late_s
         self._do = do
         self._waiting = {name: str(memory.get(name)) for name in memory.names(_WAITING)}
         self._told: set[str] = set()
+        self._freed: set[str] = set()
+        """Late ones that the ground wants done all the same."""
+        self._is_releasing = False
         self._is_enabled = memory.get(_DISABLED) is None
         self._count()
 
@@ -70,19 +74,28 @@ class Schedule(Quiet):
         """What is due has been released or held."""
         if not self._waiting or not self._is_enabled or not is_time_set(now.utc_ns):
             return
-        for name in self._due(now):
-            late_s = (now.utc_ns - _time_of(name)) / _NS_PER_S
-            if late_s > self._late_s():
-                self._hold(name, late_s)
-            else:
-                self._release(name, now)
+        self._is_releasing = True
+        try:
+            for name in self._due(now):
+                if self._is_enabled and name in self._waiting:  # until one of them says otherwise
+                    self._release_or_hold(name, now)
+        finally:
+            self._is_releasing = False
+
+    def _release_or_hold(self, name: str, now: Now) -> None:
+        late_s = (now.utc_ns - _time_of(name)) / _NS_PER_S
+        if late_s > self._late_s() and name not in self._freed:
+            self._hold(name, late_s)
+        else:
+            self._release(name, now)
 
     def _enable(self, call: Call) -> bool:
         self._memory.drop(_DISABLED)
         self._is_enabled = True
         if is_time_set(call.now.utc_ns):
-            for name in self._due(call.now):
-                self._release(name, call.now)
+            self._freed.update(self._due(call.now))
+            if not self._is_releasing:  # else this command is a scheduled one, and the rest follows it
+                self.poll(call.now)
         return True
 
     def _disable(self, _call: Call) -> bool:
@@ -90,7 +103,8 @@ class Schedule(Quiet):
         self._is_enabled = False
         return True
 
-    def _reset(self, _call: Call) -> bool:
+    def _reset(self, call: Call) -> bool:
+        self._disable(call)
         for name in list(self._waiting):
             self._forget(name)
         return True
@@ -103,7 +117,12 @@ class Schedule(Quiet):
             self._parse(packet)
             if is_time_set(call.now.utc_ns) and release_ns <= call.now.utc_ns:
                 raise CommandError("the release time has passed", Failure.TIME_PAST)
-            added[_name_of(release_ns, request_of(packet))] = packet.hex()
+            name = _name_of(release_ns, request_of(packet))
+            if {**self._waiting, **added}.get(name, packet.hex()) != packet.hex():
+                raise CommandError(
+                    "another command of this request id is scheduled for this time", Failure.ALREADY_SCHEDULED
+                )
+            added[name] = packet.hex()
         if len({**self._waiting, **added}) > SCHEDULED_MAX:
             raise CommandError(f"at most {SCHEDULED_MAX} commands may wait", Failure.SCHEDULE_FULL)
         self._memory.put_all(added)
@@ -113,32 +132,32 @@ class Schedule(Quiet):
         return True
 
     def _delete(self, call: Call) -> bool:
-        wanted = []
+        wanted: dict[str, None] = {}
         for group in call.groups:
             request = Request(int(group["request_packet_id"]), int(group["request_sequence"]))
             found = [name for name in self._waiting if _request_of(name) == request]
             if not found:
                 raise CommandError("no such command is scheduled", Failure.NOT_SCHEDULED)
-            wanted += found
+            wanted.update(dict.fromkeys(found))  # each once, however often it is named
         for name in wanted:
             self._forget(name)
         return True
 
-    def _list(self, _call: Call) -> bool:
+    def _list(self, call: Call) -> bool:
         for name in self._waiting:
             values = {"release_time": _time_of(name), **_request_of(name).fields()}
-            self._downlink.report("scheduled_command", values)
+            call.report("scheduled_command", values)
         return True
 
-    def _parse(self, packet: bytes) -> tuple[Command, list[Arguments]]:
+    def _parse(self, packet: bytes) -> tuple[Command, list[Arguments], Telecommand]:
         found = unpack_telecommand(packet, self._apid)
         command = command_of(found.service, found.subtype, found.content)
         if command.name == "schedule_commands":
             raise CommandError("a scheduled command may not schedule others", Failure.OUT_OF_RANGE)
-        return command, command.unpack(found.content)
+        return command, command.unpack(found.content), found
 
-    def _due(self, now: Now) -> Iterator[str]:
-        return iter([name for name in self._waiting if _time_of(name) <= now.utc_ns])
+    def _due(self, now: Now) -> list[str]:
+        return [name for name in self._waiting if _time_of(name) <= now.utc_ns]
 
     def _hold(self, name: str, late_s: float) -> None:
         if name not in self._told:
@@ -150,7 +169,7 @@ class Schedule(Quiet):
         packet = bytes.fromhex(self._waiting[name])
         self._forget(name)
         try:
-            command, groups = self._parse(packet)
+            command, groups, found = self._parse(packet)
         except CommandError as error:  # the program has changed since it was scheduled
             self._telemetry.add("commands_failed")
             self._telemetry.event(
@@ -161,12 +180,13 @@ class Schedule(Quiet):
                 reason=str(error),
             )
             return
-        self._do(command, groups, request_of(packet), now)
+        self._do(command, groups, found, now)
 
     def _forget(self, name: str) -> None:
         self._memory.drop(name)
         del self._waiting[name]
         self._told.discard(name)
+        self._freed.discard(name)
         self._count()
 
     def _count(self) -> None:

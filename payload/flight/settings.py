@@ -18,7 +18,6 @@ from payload.core.settings import SETTINGS, Setting
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError, ConfigError
 from payload.flight.calls import Call, Execute, Quiet
-from payload.flight.downlink import Downlink
 from payload.ports import FlightMemory
 
 _REMEMBERED = "settings"
@@ -27,11 +26,8 @@ _REMEMBERED = "settings"
 class Settings(Quiet):
     """Has the configuration as it is now."""
 
-    def __init__(
-        self, config: Config, memory: FlightMemory, downlink: Downlink, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, config: Config, memory: FlightMemory, telemetry: Telemetry) -> None:
         self._memory = memory
-        self._downlink = downlink
         self._telemetry = telemetry
         self._by_id = {setting.parameter_id: setting for setting in SETTINGS}
         self.config = config
@@ -52,9 +48,7 @@ class Settings(Quiet):
     def _report(self, call: Call) -> bool:
         for setting in [self._setting(int(group["parameter_id"])) for group in call.groups]:
             number = number_at(self.config, setting.key)
-            self._downlink.report(
-                "parameter_value", {"parameter_id": setting.parameter_id, "parameter_value": number}
-            )
+            call.report("parameter_value", {"parameter_id": setting.parameter_id, "parameter_value": number})
         return True
 
     def _set(self, call: Call) -> bool:

@@ -6,7 +6,8 @@ Rules:
 2. Every command that is not accepted is counted and is an event; it is answered by service 1
    as often as the event's throttle lets the event be told, so that noise cannot fill the link.
 3. Every accepted command ends in exactly one report of completion or failure.
-4. Bytes that are in no packet of ours are counted, and told as an event.
+4. A disk that takes nothing ends nothing: a command fails with it, a packet of a file is lost.
+5. Bytes that are in no packet of ours are counted, and told as an event.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ class Uplink:
             self._take(packets, scan.discarded_bytes - before, now)
         self._give_up_late(now)
 
-    def do(self, command: Command, groups: list[Arguments], request: Request, now: Now) -> None:
+    def do(self, command: Command, groups: list[Arguments], found: Telecommand, now: Now) -> None:
         """An accepted command is done, or on its way: at once or when its time has come."""
-        self._run(Call(command, groups, request, now, None, self._downlink, self._telemetry))
+        self._run(Call(command, groups, found.request, now, found, self._downlink, self._telemetry))
 
     def _new_scan(self) -> PacketScan:
         return PacketScan(self._ids, TC_MAX_BYTES, self._is_sound)
@@ -130,7 +131,10 @@ class Uplink:
             if other is None:
                 self._take_command(packet, now)
             elif self._is_sound(packet):
-                other(pdu_of(packet, apid_of(packet) not in self._untagged), now)
+                try:
+                    other(pdu_of(packet, apid_of(packet) not in self._untagged), now)
+                except StoreError as error:  # the packet is lost, as on a bad link; those behind it are not
+                    self._telemetry.event("store_error", reason=str(error))
             else:
                 wrong = CommandError("a packet of a file without the right tag", Failure.NOT_AUTHENTIC)
                 self._reject(request_of(packet), None, wrong)
@@ -148,8 +152,8 @@ class Uplink:
             return
         self._telemetry.add("commands_accepted")
         if found.wants_acceptance:
-            self._downlink.report("command_accepted", found.request.fields())
-        self._run(Call(command, groups, found.request, now, found, self._downlink, self._telemetry))
+            self._downlink.report("command_accepted", found.request.fields(), found.source_id)
+        self.do(command, groups, found, now)
 
     def _remember(self, counter: int) -> None:
         try:
@@ -189,4 +193,5 @@ class Uplink:
         )
         if is_told:
             values: Mapping[str, int | str] = {"failure_code": error.failure_code, "reason": str(error)}
-            self._downlink.report("command_not_accepted", {**request.fields(), **values})
+            source_id = found.source_id if found else 0
+            self._downlink.report("command_not_accepted", {**request.fields(), **values}, source_id)

@@ -118,7 +118,7 @@ def failed(code: int) -> dict[str, int]:
 def test_what_a_changed_file_no_longer_allows_is_left_out_and_told() -> None:
     memory, telemetry = DictMemory(), Telemetry()
     memory.put("settings", '{"judge.min_clear_ratio": 0.5, "engine.threads": 64, "gone.key": 1}')
-    settings = Settings(load_config(CONFIG), memory, Sent(100, CLOCK, telemetry).downlink, telemetry)
+    settings = Settings(load_config(CONFIG), memory, telemetry)
     assert settings.changed == {"judge.min_clear_ratio": 0.5}
     assert settings.config.judge.min_clear_ratio == 0.5
     assert telemetry.counts == {"parameter_refused": 2}

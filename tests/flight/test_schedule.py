@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.core.packets import Failure, Request, pack_telecommand, request_of
-from payload.core.telecommands import command_named
+from payload.core.packets import Failure, Request, Telecommand, pack_telecommand, request_of
+from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Now
@@ -31,25 +31,22 @@ class Board:
         """A start, or a start after a power cut: only the memory is left."""
         self.telemetry = Telemetry()
         self.sent = Sent(APID, self.clock, self.telemetry)
-        self.schedule = Schedule(
-            APID, self.memory, self.sent.downlink, self.telemetry, lambda: LATE_S, self._do
-        )
+        self.schedule = Schedule(APID, self.memory, self.telemetry, lambda: LATE_S, self._do)
 
-    def _do(self, _command: object, _groups: object, request: Request, now: Now) -> None:
-        self.done.append((request.sequence_control & 0x3FFF, (now.utc_ns - NOON_UTC_NS) / S))
+    def _do(self, command: Command, groups: list[Arguments], found: Telecommand, now: Now) -> None:
+        self.done.append((found.request.sequence_control & 0x3FFF, (now.utc_ns - NOON_UTC_NS) / S))
+        if command.name in self.schedule.commands:
+            self._call(command, groups, found)
+
+    def _call(self, command: Command, groups: list[Arguments], found: Telecommand | None) -> None:
+        call = Call(
+            command, groups, Request(1, 2), self.clock.now(), found, self.sent.downlink, self.telemetry
+        )
+        assert self.schedule.commands[command.name](call)
 
     def command(self, name: str, *groups: dict[str, Any]) -> None:
         command = command_named(name)
-        call = Call(
-            command,
-            command.unpack(command.pack(*groups)),
-            Request(1, 2),
-            self.clock.now(),
-            None,
-            self.sent.downlink,
-            self.telemetry,
-        )
-        assert self.schedule.commands[name](call)
+        self._call(command, command.unpack(command.pack(*groups)), None)
 
     def at(self, *times: tuple[float, int]) -> None:
         """Schedule pings with these sequence counts, at these seconds after noon."""
@@ -67,7 +64,17 @@ class Board:
 
 
 def ping(sequence: int) -> bytes:
-    return pack_telecommand(APID, 17, 1, sequence, b"")
+    return about("are_you_alive", sequence)
+
+
+def about(name: str, sequence: int, *groups: dict[str, Any]) -> bytes:
+    """A bare command of that name."""
+    command = command_named(name)
+    return pack_telecommand(APID, command.service, command.subtype, sequence, command.pack(*groups))
+
+
+def due(second: float, packet: bytes) -> dict[str, Any]:
+    return {"release_time": NOON_UTC_NS + int(second * S), "command": packet}
 
 
 def test_rule_1_released_in_the_order_of_their_times_once() -> None:
@@ -152,6 +159,86 @@ def test_rule_4_of_a_command_that_schedules_others_all_are_taken_or_none() -> No
             board.command("schedule_commands", good, {**good, "command": wrong})
         assert refusal.value.failure_code == failure
         assert board.memory.names("schedule/") == []
+
+
+def test_rule_4_another_command_of_the_same_request_id_and_time_is_refused() -> None:
+    board = Board()
+    board.command("schedule_commands", due(10, ping(9)))
+    before = dict(board.memory.facts)
+    other = due(10, about("stop_imaging", 9))
+    for groups in (
+        (other,),
+        (due(11, ping(8)), other),
+        (due(11, ping(7)), due(11, about("stop_imaging", 7))),
+    ):
+        with pytest.raises(CommandError) as refusal:
+            board.command("schedule_commands", *groups)
+        assert refusal.value.failure_code == Failure.ALREADY_SCHEDULED
+        assert board.memory.facts == before
+    board.command("schedule_commands", due(10, ping(9)), due(10, ping(9)), due(11, about("stop_imaging", 9)))
+    board.passes(20)
+    assert [sequence for sequence, _ in board.done] == [9, 9]
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "done"),
+    [
+        ("reset_schedule", (), [1]),
+        ("disable_schedule", (), [1]),
+        ("enable_schedule", (), [1, 2, 3, 4]),
+        ("unschedule_commands", (request_of(ping(2)).fields(), request_of(ping(4)).fields()), [1, 3]),
+        ("list_schedule", (), [1, 2, 3, 4]),
+    ],
+)
+def test_rule_6_a_scheduled_command_about_the_schedule_holds_for_those_due_in_the_same_turn(
+    name: str, groups: tuple[dict[str, Any], ...], done: list[int]
+) -> None:
+    board = Board()
+    board.command(
+        "schedule_commands",
+        due(10, about(name, 1, *groups)),
+        *(due(10, ping(n)) for n in (2, 3)),
+        due(11, ping(4)),
+    )
+    board.clock.passes(12)
+    board.schedule.poll(board.clock.now())
+    assert [sequence for sequence, _ in board.done] == done
+    waiting = board.memory.names("schedule/")
+    assert len(waiting) == (3 if name == "disable_schedule" else 0)
+    assert board.telemetry.values["scheduled_commands"] == len(waiting)
+
+
+def test_rule_6_a_scheduled_enable_lets_the_late_ones_go_however_many_do_so() -> None:
+    board = Board()
+    board.at((10, 1000))
+    board.clock.passes(10 + LATE_S + 1)
+    board.command("schedule_commands", *(due(100, about("enable_schedule", number)) for number in range(100)))
+    board.command(
+        "schedule_commands", *(due(100, about("enable_schedule", number)) for number in range(100, 200))
+    )
+    board.passes(40)
+    assert sorted(sequence for sequence, _ in board.done) == [*range(200), 1000]
+
+
+def test_rule_6_a_reset_leaves_the_schedule_empty_and_disabled() -> None:
+    board = Board()
+    board.at((10, 1))
+    board.command("reset_schedule")
+    board.at((10, 2))
+    board.boot()
+    board.passes(20)
+    assert board.done == []
+    board.command("enable_schedule")
+    assert [sequence for sequence, _ in board.done] == [2]
+
+
+def test_a_command_that_is_named_twice_is_forgotten_once() -> None:
+    board = Board()
+    board.at((10, 1), (20, 1), (30, 2))
+    request = request_of(ping(1)).fields()
+    board.command("unschedule_commands", request, request)
+    board.passes(40)
+    assert [sequence for sequence, _ in board.done] == [2]
 
 
 def test_no_more_than_so_many_wait() -> None:

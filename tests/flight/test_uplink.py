@@ -14,13 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from payload.core.cfdp.packets import pack_file_packet
-from payload.core.guard import CommandGuard, seal
-from payload.core.packets import Failure, pack_telecommand, unpack_telemetry
+from payload.core.guard import CommandGuard, seal, tag_of
+from payload.core.packets import Failure, Telecommand, pack_telecommand, unpack_telemetry
 from payload.core.reports import report_named
+from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
 from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.errors import StoreError
-from payload.flight.calls import Call, Execute, Now, Quiet
+from payload.flight.calls import Call, Execute, Now, Quiet, Service
+from payload.flight.schedule import Schedule
 from payload.flight.uplink import Uplink
 from payload.ports import Arrival
 from tests.on_board import DictMemory, Sent, ToldClock
@@ -43,20 +45,31 @@ class Pinged(Quiet):
     """Counts the pings, and keeps what packets of files carry."""
 
     pings = 0
+    is_full = False
 
     def __init__(self) -> None:
         self.pdus: list[bytes] = []
 
     @property
     def packets(self) -> Mapping[int, Callable[[bytes, Now], None]]:
-        return {FILES_APID: lambda pdu, _: self.pdus.append(pdu)}
+        return {FILES_APID: self._keep}
 
     @property
     def commands(self) -> Mapping[str, Execute]:
-        return {"are_you_alive": self._ping}
+        return {"are_you_alive": self._ping, "run_self_test": self._step}
 
-    def _ping(self, _call: Call) -> bool:
+    def _keep(self, pdu: bytes, _now: Now) -> None:
+        if self.is_full:
+            raise StoreError("disk full")
+        self.pdus.append(pdu)
+
+    def _ping(self, call: Call) -> bool:
         self.pings += 1
+        call.report("alive", {})
+        return True
+
+    def _step(self, call: Call) -> bool:
+        call.progress()
         return True
 
 
@@ -64,13 +77,22 @@ class Board:
     def __init__(self) -> None:
         self.clock, self.memory, self.telemetry, self.service = ToldClock(), Full(), Telemetry(), Pinged()
         self.sent = Sent(APID, self.clock, self.telemetry)
+        self.services: list[Service] = [self.service]
         self.boot()
 
     def boot(self, untagged: tuple[int, ...] = ()) -> None:
         last = int(self.memory.get("replay_counter") or 0)
         guard = CommandGuard(KEY, last)
-        services, downlink = [self.service], self.sent.downlink
+        services, downlink = self.services, self.sent.downlink
         self.uplink = Uplink(APID, guard, self.memory, services, downlink, self.telemetry, untagged)
+
+    def schedule(self) -> None:
+        """From now on there is a schedule, too; it is the last service."""
+        self.services.append(Schedule(APID, self.memory, self.telemetry, lambda: 60.0, self._do))
+        self.boot()
+
+    def _do(self, command: Command, groups: list[Arguments], found: Telecommand, now: Now) -> None:
+        self.uplink.do(command, groups, found, now)
 
     def takes(self, *packets: bytes, is_end: bool = False, after_s: float = 0.0) -> None:
         self.uplink.receive([Arrival(1, b"".join(packets), is_end)], self.clock.passes(after_s))
@@ -148,10 +170,69 @@ def test_a_command_that_nobody_does_is_not_started() -> None:
 
 def test_only_the_reports_that_are_wanted_are_made_but_every_failure() -> None:
     board = Board()
-    board.takes(seal(KEY, 1, APID, 17, 1, 1, b"", acknowledge=0b0001))
-    board.takes(seal(KEY, 2, APID, 17, 1, 1, b"", acknowledge=0))
-    board.takes(seal(KEY, 3, APID, 11, 17, 1, b"", acknowledge=0))
-    assert board.sent.names() == ["command_completed", "command_not_started"]
+    board.takes(seal(KEY, 1, APID, 17, 1, 1, b"", acknowledge=0))
+    board.takes(seal(KEY, 2, APID, 11, 17, 1, b"", acknowledge=0))
+    assert board.sent.names() == ["alive", "command_not_started"]
+
+
+@pytest.mark.parametrize(
+    ("bit", "report"),
+    [
+        (0b0001, "command_accepted"),  # the lowest bit: ECSS-E-70-41A, ECSS-E-ST-70-41C
+        (0b0010, "command_started"),
+        (0b0100, "command_progressed"),
+        (0b1000, "command_completed"),
+    ],
+)
+def test_each_acknowledgement_bit_asks_for_its_report(bit: int, report: str) -> None:
+    board = Board()
+    board.takes(seal(KEY, 1, APID, 8, 1, 1, b"\x04", acknowledge=bit))
+    assert board.sent.names() == [report]
+
+
+def test_what_answers_a_command_goes_to_where_it_came_from_and_nothing_else_does() -> None:
+    board = Board()
+    unsigned = (1).to_bytes(8, "big") + bytes(8)
+    covered = pack_telecommand(APID, 17, 1, 1, unsigned, source_id=4711)[:-10]
+    board.takes(pack_telecommand(APID, 17, 1, 1, unsigned[:-8] + tag_of(KEY, covered), source_id=4711))
+    board.takes(pack_telecommand(APID, 17, 1, 1, bytes(16), source_id=4712))
+    board.sent.downlink.report("alive", {})
+    found = [unpack_telemetry(packet) for packet in board.sent.packets]
+    assert [(each.subtype, each.destination_id) for each in found] == [
+        (1, 4711),
+        (3, 4711),
+        (2, 4711),
+        (7, 4711),
+        (2, 4712),
+        (2, 0),
+    ]
+
+
+def test_a_scheduled_command_is_reported_on_as_its_own_bits_say() -> None:
+    board = Board()
+    board.schedule()
+    for number, acknowledge in enumerate((0, 0b1000, 0b1111)):
+        inner = pack_telecommand(APID, 17, 1, 50 + number, b"", acknowledge=acknowledge, source_id=7)
+        at = {"release_time": board.clock.utc + 10**9 * (number + 1), "command": inner}
+        content = command_named("schedule_commands").pack(at)
+        board.takes(seal(KEY, number + 1, APID, 11, 4, number, content, acknowledge=0))
+    for names in (
+        ["alive"],
+        ["alive", "command_completed"],
+        ["command_started", "alive", "command_completed"],
+    ):
+        board.sent.packets.clear()
+        board.services[-1].poll(board.clock.passes(1.0))
+        assert board.sent.names() == names
+        assert {unpack_telemetry(packet).destination_id for packet in board.sent.packets} == {7}
+
+
+def test_a_disk_that_takes_no_packet_of_a_file_ends_nothing() -> None:
+    board = Board()
+    board.service.is_full = True
+    board.takes(pack_file_packet(FILES_APID, True, 7, b"pdu", KEY), ping(1))
+    assert board.service.pings == 1
+    assert board.telemetry.counts == {"store_error": 1}
 
 
 _COUNTER = """
