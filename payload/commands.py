@@ -42,7 +42,7 @@ from payload.report import strip_report, totals_of
 from payload.scrubbing import Scrubbing
 from payload.terminal import ProgressLine, table
 from payload.trial import TrialEngine
-from payload.types import Contact, MemoryPlan, QueueEntry, Task, TileGrid
+from payload.types import Contact, MemoryPlan, QueueEntry, StripInfo, Task, TileGrid
 from payload.updates import Updates
 
 QUEUE_FILE = "queue.sqlite"
@@ -107,15 +107,9 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
         try:
             devices = _walk(config, updates, models, tiles, found, source, store, log, board)
             strip = source.info
-            write_png(
-                arguments.out / PICTURE_FILE,
-                compose(
-                    store.tile_records(strip.strip_id),
-                    strip.rows,
-                    strip.columns,
-                    picture_pitch_px(tiles, strip.rows, strip.columns),
-                ),
-            )
+            _picture(arguments.out / PICTURE_FILE, store, strip, tiles)
+            if arguments.telemetry_to is not None:  # the service's queue takes strips for years
+                store.forget_thumbnails(strip.strip_id)
             totals = totals_of(store.tile_records(strip.strip_id))
             queue = {"entries": 0, "bytes": 0}
             for entry in store.entries():
@@ -137,6 +131,14 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     report["events"] = dict(log.telemetry.counts)
     _write_json(arguments.out / REPORT_FILE, report)
     return report
+
+
+def _picture(path: Path, store: SqliteProductStore, strip: StripInfo, tiles: TileGrid) -> None:
+    """The strip's picture is in ``path``; where its thumbnails were forgotten, what is there stays."""
+    strip_id = strip.strip_id
+    if all(record.thumbnail.size for record in store.tile_records(strip_id)):
+        pitch_px = picture_pitch_px(tiles, strip.rows, strip.columns)
+        write_png(path, compose(store.tile_records(strip_id), strip.rows, strip.columns, pitch_px))
 
 
 def _walk(
@@ -300,6 +302,7 @@ def _mib(size_bytes: int) -> str:
 def _summary(report: Mapping[str, object], out: Path) -> str:
     scene = report["scene"]
     assert isinstance(scene, dict)
+    picture = [f"{out / PICTURE_FILE}: true colour, classes, surface reflectance"]
     lines = [
         f"{report['strip_id']}: {report['tiles_done']} of {report['tiles']} tiles, "
         f"{report['tiles_no_data']} without data, {report['tiles_without_surface']} too cloudy to correct",
@@ -308,7 +311,7 @@ def _summary(report: Mapping[str, object], out: Path) -> str:
         f"{report['wall_s']:.1f} s, {report['cpu_s']:.1f} s of processor; peak memory "
         f"{_mib_of(report['peak_bytes'])} of {_mib_of(report['planned_bytes'])} MiB planned, "
         f"{_mib_of(report['budget_bytes'])} allowed",
-        f"{out / PICTURE_FILE}: true colour, classes, surface reflectance",
+        *(picture if (out / PICTURE_FILE).exists() else ()),
         f"{out / REPORT_FILE}, {out / QUEUE_FILE}, {out / LOG_FILE}",
     ]
     return "\n".join(lines)

@@ -28,7 +28,13 @@ from payload.drivers.plan_file import PlanFile
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
 from payload.drivers.store_lock import Role
-from payload.drivers.strip_child import StripProcess, devices_command, model_job, run_command
+from payload.drivers.strip_child import (
+    StripProcess,
+    devices_command,
+    drop_old_runs,
+    model_job,
+    run_command,
+)
 from payload.drivers.surroundings import LinuxSurroundings
 from payload.drivers.telemetry_log import TelemetryLog
 from payload.drivers.transfer_journal import SqliteTransferJournal
@@ -212,6 +218,7 @@ def _run_words(
     config: Config, state: Path, path: str, numbers: Mapping[str, float], pipe: int
 ) -> Sequence[str]:
     """The command for a strip: what the service itself needs is left out of its budget."""
+    drop_old_runs(state)
     budget_bytes = int(numbers.get(_BUDGET, config.memory.budget_bytes)) - config.service.resident_bytes
     own = {
         key: number for key, number in numbers.items() if key != _BUDGET and not key.startswith("service.")

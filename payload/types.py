@@ -361,7 +361,8 @@ class TileRecord:
     """What is remembered of a finished tile, also after its products have gone.
 
     ``engines`` maps the task's value to a one-line engine name. ``thumbnail`` is uint8
-    (7, rows, cols): true colour, class, surface true colour; reduced by a whole factor.
+    (7, rows, cols): true colour, class, surface true colour; reduced by a whole factor; no rows
+    once it has been forgotten.
     """
 
     strip_id: str

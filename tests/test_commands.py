@@ -81,6 +81,31 @@ def test_the_same_run_again_does_nothing_twice(ran: Path, tmp_path: Path) -> Non
     assert json.loads(payload("queue", out, "--json", "--limit", 0).stdout) == before
 
 
+def test_beside_a_service_a_finished_strip_leaves_its_picture_and_no_thumbnails(tmp_path: Path) -> None:
+    def run() -> bytes:
+        read, write = os.pipe()
+        command = ["run", STRIP, "--config", CONFIG, "--out", tmp_path, "--telemetry-to", write]
+        done = payload(*command, pass_fds=(write,))
+        os.close(write)
+        os.close(read)
+        assert done.returncode == 0, done.stderr
+        with sqlite3.connect(tmp_path / "queue.sqlite") as queue:
+            found = queue.execute("SELECT count(*), sum(length(thumbnail)) FROM tile").fetchone()
+        queue.close()
+        assert found == (2, 0)
+        return (tmp_path / "quicklook.png").read_bytes()
+
+    first = run()
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert run() == first
+    again = json.loads((tmp_path / "run.json").read_text())
+    assert (again["tiles_done"], again["products"]) == (report["tiles_done"], report["products"])
+    (tmp_path / "quicklook.png").unlink()
+    done = payload("run", STRIP, "--config", CONFIG, "--out", tmp_path)
+    assert "quicklook.png" not in done.stdout
+    assert not (tmp_path / "quicklook.png").exists()  # better none than an empty one
+
+
 def test_the_plan_names_every_term_before_anything_runs(tmp_path: Path) -> None:
     done = payload("plan", STRIP, *OPTIONS)
     assert done.returncode == 0, done.stderr

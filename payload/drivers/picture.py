@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import imagecodecs
@@ -14,14 +15,16 @@ _LEVEL = 2
 
 
 def write_png(path: Path, picture: U8) -> None:
-    """``picture``, uint8 (row, col, 3), is in ``path``: whole, or not at all.
+    """``picture``, uint8 (row, col, 3), is in ``path``, on the disk: whole, or not at all.
 
     Raises:
         StoreError: the disk refuses it.
     """
     partial = path.with_suffix(".part")
     try:
-        partial.write_bytes(imagecodecs.png_encode(picture, level=_LEVEL))
+        with partial.open("wb") as file:
+            file.write(imagecodecs.png_encode(picture, level=_LEVEL))
+            os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         raise StoreError(f"{path}: cannot write the picture: {error.strerror}") from error

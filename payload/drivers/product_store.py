@@ -13,13 +13,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from payload.drivers.exclusive_sqlite import atomic
 from payload.drivers.store_lock import BOTH, Role, lock_store
-from payload.drivers.store_rows import entry_of, key_of, record_of, text_of
+from payload.drivers.store_rows import FORGET_THUMBNAILS, StoreCounters, entry_of, key_of, record_of, text_of
 from payload.errors import StoreError
 from payload.types import Product, QueueEntry, TileRecord
 
@@ -51,18 +50,6 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoreCounters:
-    """Over the whole life of the store: accepted = acknowledged + evicted + still queued."""
-
-    accepted_entries: int
-    accepted_bytes: int
-    evicted_entries: int
-    evicted_bytes: int
-    acknowledged_entries: int
-    acknowledged_bytes: int
 
 
 class SqliteProductStore:
@@ -233,6 +220,15 @@ class SqliteProductStore:
             if len(rows) < _RECORDS_AT_ONCE:
                 return
             last = rows[-1][0]
+
+    def forget_thumbnails(self, strip_id: str) -> None:
+        """The strip's tiles stay finished; their thumbnails have gone, and the room is another's.
+
+        Raises:
+            StoreError: nothing changed; disk full or damaged.
+        """
+        with self._transaction():
+            self._run(FORGET_THUMBNAILS, (strip_id,))
 
     def body(self, entry_id: int) -> bytes:
         """The whole product.

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from payload.types import ProductKind, QueueEntry, SceneStats, TileRecord, Window
+
+FORGET_THUMBNAILS = (
+    "INSERT OR REPLACE INTO tile SELECT strip_id, tile_index, record, x'' FROM tile WHERE strip_id = ?"
+)
+"""Rows made anew: one that only shrinks leaves its page as empty as it makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounters:
+    """Over the whole life of the store: accepted = acknowledged + evicted + still queued."""
+
+    accepted_entries: int
+    accepted_bytes: int
+    evicted_entries: int
+    evicted_bytes: int
+    acknowledged_entries: int
+    acknowledged_bytes: int
 
 
 def text_of(record: TileRecord) -> str:
@@ -37,8 +54,9 @@ def entry_of(entry_id: int, product_id: str, kind: str, *rest: Any) -> QueueEntr
 
 
 def record_of(strip_id: str, index: int, text: str, thumbnail: bytes) -> TileRecord:
-    """The record of a row of the tile table."""
+    """The record of a row of the tile table; a thumbnail that was forgotten has no rows."""
     known = json.loads(text)
+    planes, rows, cols = known["thumbnail"]
     return TileRecord(
         strip_id,
         index,
@@ -47,5 +65,5 @@ def record_of(strip_id: str, index: int, text: str, thumbnail: bytes) -> TileRec
         known["engines"],
         known["product_bytes"],
         known["product_values"],
-        np.frombuffer(thumbnail, dtype=np.uint8).reshape(known["thumbnail"]),
+        np.frombuffer(thumbnail, dtype=np.uint8).reshape(planes, rows if thumbnail else 0, cols),
     )

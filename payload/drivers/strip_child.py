@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from payload.ports import StripWorker
 
 _NICENESS = 5
 _CHUNK_BYTES = 65536
+_RUNS = "runs"
+RUNS_KEPT = 16
+"""Reports and pictures of strips that stay on the board, besides that under way."""
 _STOP_S = 5.0
 _STEM_MAX_CHARS = 40  # of a path's name in its folder's: no file system takes more than 255 bytes
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -140,6 +144,14 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def drop_old_runs(state: Path) -> None:
+    """Of what `run_command` has left in ``state`` the latest RUNS_KEPT folders are there."""
+    with suppress(OSError):  # none was made yet, or the disk is going: that ends no strip
+        runs = sorted((state / _RUNS).iterdir(), key=lambda run: run.stat().st_mtime_ns)
+        for run in runs[:-RUNS_KEPT]:
+            shutil.rmtree(run, ignore_errors=True)
+
+
 def run_command(
     path: str,
     settings: Mapping[str, float],
@@ -153,7 +165,7 @@ def run_command(
     stem = Path(path).stem[:_STEM_MAX_CHARS] or "strip"
     name = f"{stem}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
     words = [sys.executable, "-m", "payload", "run", "--config", str(config)]
-    words += ["--out", str(state / "runs" / name), "--queue", str(queue)]
+    words += ["--out", str(state / _RUNS / name), "--queue", str(queue)]
     words += ["--telemetry-to", str(descriptor), "--budget-bytes", str(budget_bytes)]
     for key, number in settings.items():
         words += ["--set", f"{key}={number!r}"]

@@ -7,7 +7,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,33 @@ def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None
     assert (found.product_bytes, found.product_values) == (expected.product_bytes, expected.product_values)
     np.testing.assert_array_equal(found.thumbnail, expected.thumbnail)
     again.close()
+
+
+def test_forgotten_thumbnails_leave_the_tiles_finished_and_their_room_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    store = SqliteProductStore(path)
+    sizes_bytes = []
+    for strip in range(6):
+        strip_id = f"S{strip}"
+        for index in range(12):
+            picture = np.full((7, 80, 80), index, np.uint8)
+            store.commit_tile(replace(record(index, strip_id), thumbnail=picture), [], [])
+        before = list(store.tile_records(strip_id))
+        store.forget_thumbnails(strip_id)
+        after = list(store.tile_records(strip_id))
+        assert [astuple(replace(one, thumbnail=b"")) for one in after] == [  # type: ignore[arg-type]
+            astuple(replace(one, thumbnail=b""))  # type: ignore[arg-type]
+            for one in before
+        ]
+        assert {one.thumbnail.shape for one in after} == {(7, 0, 80)}
+        with pytest.raises(StoreError, match="finished already"):
+            store.commit_tile(record(3, strip_id), [], [])
+        with sqlite3.connect(path) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
+        sizes_bytes.append(path.stat().st_size)
+    store.close()
+    assert sizes_bytes[-1] <= sizes_bytes[0] + 2 * 65536
 
 
 def test_entries_and_records_come_in_order_however_many_there_are(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
 
-from payload.drivers.strip_child import StripProcess, model_job, run_command
+from payload.drivers.strip_child import RUNS_KEPT, StripProcess, drop_old_runs, model_job, run_command
 from payload.errors import NO_PROCESS, StripError
 
 
@@ -47,6 +48,18 @@ def test_a_board_that_has_no_descriptor_left_ends_it_as_no_process() -> None:
     worker.start("/tmp/a", {})
     assert ended(worker) == 0
     worker.stop()
+
+
+def test_of_many_runs_the_latest_folders_stay(tmp_path: Path) -> None:
+    drop_old_runs(tmp_path)  # there is none yet
+    for number in range(RUNS_KEPT + 5):
+        folder = tmp_path / "runs" / f"strip-{number % 7}-{number}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+        os.utime(folder, (1000 + number, 1000 + number))
+    drop_old_runs(tmp_path)
+    kept = {int(folder.name.rpartition("-")[2]) for folder in (tmp_path / "runs").iterdir()}
+    assert kept == set(range(5, RUNS_KEPT + 5))
 
 
 def test_no_path_is_taken_for_an_option_and_every_folder_has_a_name_that_a_disk_takes() -> None:
