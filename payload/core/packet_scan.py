@@ -10,6 +10,9 @@ Rules:
 5. A CRC-16 fits one time in 65 536 by chance, as where a packet was cut off and the next one
    follows. So a packet that is not sound by what else is known of it is given out, for whoever
    counts those, and then looked into all the same.
+6. What seemed to be a packet and was none costs a look and its CRC-16. Once these came to
+   WASTED_MAX_BYTES in one call the rest is passed over unseen: whoever sends such bytes spends his
+   own datagram or chunk, and not the time of those who wait.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from collections.abc import Callable, Sequence
 from payload.core.packets import PRIMARY_HEADER_BYTES, is_whole, packet_bytes
 
 _UNSEGMENTED = 0xC0
-_ID_BYTES = 2
+WASTED_MAX_BYTES = 256 << 10
+"""Four times the largest datagram, some milliseconds: far above what damage costs."""
+LOOK_BYTES = 64
+"""A look at a packet id takes as long as the CRC-16 of so many bytes or more."""
 
 
 class PacketScan:
@@ -54,9 +60,10 @@ class PacketScan:
 
     def _scan(self, content: bytes, is_end: bool) -> list[bytes]:
         found: list[bytes] = []
-        at = 0
+        at = wasted_bytes = 0
+        places = [-1] * len(self._ids)
         while True:
-            start = self._next_id(content, at)
+            start = len(content) if wasted_bytes > WASTED_MAX_BYTES else self._next_id(content, at, places)
             self.discarded_bytes += start - at
             at = start
             left = len(content) - at
@@ -70,21 +77,27 @@ class PacketScan:
             )
             if is_possible and size > left and not is_end:
                 break
+            is_sound = False
             if is_possible and size <= left and is_whole(packet := content[at : at + size]):
                 found.append(packet)
                 is_sound = self._is_sound(packet)
-                self.discarded_bytes += not is_sound
-                at += size if is_sound else 1
-            else:
+            if not is_sound:
                 self.discarded_bytes += 1
-                at += 1
+                wasted_bytes += LOOK_BYTES + (size if is_possible else 0)
+            at += size if is_sound else 1
         self._held = content[at:]
         return found
 
-    def _next_id(self, content: bytes, at: int) -> int:
-        """Where the next wanted packet id stands, from ``at`` on; a first half at the end counts."""
-        places = [place for wanted in self._ids if (place := content.find(wanted, at)) >= 0]
-        if places:
-            return min(places)
+    def _next_id(self, content: bytes, at: int, places: list[int]) -> int:
+        """Where the next wanted packet id stands, from ``at`` on; a first half at the end counts.
+
+        Args:
+            places: where each id was found last, so that nothing is searched twice.
+        """
+        for number, wanted in enumerate(self._ids):
+            if places[number] < at:
+                place = content.find(wanted, at)
+                places[number] = place if place >= 0 else len(content)
+        start = min(places, default=len(content))
         is_half = len(content) > at and any(content[-1] == wanted[0] for wanted in self._ids)
-        return len(content) - 1 if is_half else len(content)
+        return min(start, len(content) - 1) if is_half else start

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from payload.core import wire
+from payload.core import packet_scan, wire
 from payload.core.guard import TRAILER_BYTES, CommandGuard, parse_key, seal
-from payload.core.packet_scan import PacketScan
+from payload.core.packet_scan import LOOK_BYTES, WASTED_MAX_BYTES, PacketScan
 from payload.core.packets import (
     TC_MAX_BYTES,
     Failure,
@@ -231,6 +231,56 @@ def test_a_damaged_packet_costs_itself_alone_also_where_its_length_is_damaged(
     assert found == [*packets[:hit], *packets[hit + 1 :]]
     assert scan.discarded_bytes == len(damaged)
     assert scan.held_bytes == 0
+
+
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from([APID, APID + 1, APID + 2]), st.integers(0, 30)), max_size=12),
+    cut=st.integers(1, 200),
+)
+def test_packets_of_several_ids_come_out_in_their_order_and_no_others(
+    kinds: list[tuple[int, int]], cut: int
+) -> None:
+    packets = [
+        (apid, pack_telemetry(apid, 17, 2, number, 0, NOON_UTC_NS, True, bytes(size)))
+        for number, (apid, size) in enumerate(kinds)
+    ]
+    stream = b"".join(packet for _, packet in packets)
+    scan = PacketScan([packet_id_of(apid, is_command=False) for apid in (APID + 2, APID)], 4096)
+    found = [packet for at in range(0, len(stream), cut) for packet in scan.feed(stream[at : at + cut])]
+    assert found + scan.give_up() == [packet for apid, packet in packets if apid != APID + 1]
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [b"\x18\x64\xc0\x00\x07\xf0" * 10_000, b"\x18\x64" * 30_000, b"\x18\x64\xc0\x00\x00\x01" * 10_000],
+)
+def test_rule_6_what_is_made_to_cost_much_costs_its_own_datagram_and_a_bounded_effort(
+    crafted: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effort = [0, 0]
+
+    def counted(packet: bytes) -> bool:
+        effort[0] += 1
+        effort[1] += len(packet)
+        return is_whole(packet)
+
+    monkeypatch.setattr(packet_scan, "is_whole", counted)
+    scan = PacketScan([packet_id_of(APID, is_command=True)], TC_MAX_BYTES)
+    genuine = seal(KEY, 1, APID, 17, 1, 1, b"")
+    assert scan.feed(crafted) + scan.give_up() == []
+    assert effort[0] * LOOK_BYTES + effort[1] <= WASTED_MAX_BYTES + LOOK_BYTES + TC_MAX_BYTES
+    assert scan.discarded_bytes == len(crafted)
+    assert scan.feed(genuine) == [genuine]
+
+
+def test_rule_6_what_is_damaged_by_chance_hides_nothing_behind_it() -> None:
+    """As much as comes in one piece, all of it damaged; then one that is not."""
+    packets = [bytearray(telemetry(number, number % 40)) for number in range(1500)]
+    for packet in packets:
+        packet[-1] ^= 1
+    scan = PacketScan([packet_id_of(APID, is_command=False)], 4096)
+    last = telemetry(1, 1)
+    assert scan.feed(b"".join(map(bytes, packets)) + last) + scan.give_up() == [last]
 
 
 def test_a_cut_packet_whose_crc_fits_over_its_neighbour_by_chance_does_not_cost_the_neighbour() -> None:
