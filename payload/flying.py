@@ -107,7 +107,6 @@ def _fly(config: Config, drivers: Drivers) -> None:
     memory, service = drivers.memory, config.service
     started = Now(clock.utc_ns(), clock.mono_ns())
     downlink = Downlink(service.apid, clock, telemetry, drivers.links.send)
-    telemetry.set("budget_bytes", config.memory.budget_bytes)
     telemetry.event("service_started", boots=_count_boot(memory, telemetry), version=__version__)
     settings = Settings(config, memory, telemetry)
 
@@ -193,6 +192,7 @@ def _services(
             LinuxSurroundings(drivers.state),
             store,
             config.queue.capacity_bytes,
+            lambda: settings.config.memory.budget_bytes,
             _watchdog(config.service.watchdog, config),
             started,
         ),

@@ -329,7 +329,7 @@ class Watchdog(Protocol):
     """What restarts the board unless it is stroked."""
 
     def stroke(self) -> None:
-        """The program is alive."""
+        """The program is alive, or a StoreError is raised: that could not be written."""
         ...
 
     def close(self) -> None:
@@ -391,6 +391,6 @@ class Surroundings(Protocol):
         """The warmest sensor, or None if there is none."""
         ...
 
-    def free_bytes(self) -> int:
-        """What the disk with the queue has left."""
+    def free_bytes(self) -> int | None:
+        """What the disk with the queue has left, or None if nobody can tell."""
         ...

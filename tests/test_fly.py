@@ -157,6 +157,13 @@ def test_parameters_are_set_all_or_none_and_only_within_their_range(shared: Flig
     shared.do("set_parameters", {"parameter_id": 1, "parameter_value": before})
 
 
+def test_the_budget_that_is_told_is_the_one_that_was_set(shared: Flight) -> None:
+    before = int(shared.wait_for("housekeeping_health").values["budget_bytes"] or 0)
+    for budget_bytes in (before + (1 << 20), before):
+        shared.do("set_parameters", {"parameter_id": 12, "parameter_value": float(budget_bytes)})
+        shared.wait_for("housekeeping_health", budget_bytes=budget_bytes)
+
+
 def test_the_self_test_reports_every_step(shared: Flight) -> None:
     found = names(shared, "run_self_test")
     assert found == ["accepted", "started", *["progressed"] * (len(found) - 3), "completed"]

@@ -26,7 +26,10 @@ class LinuxSurroundings(Surroundings):
                 found.append(int(sensor.read_text()) / _MILLI)
         return max(found, default=None)
 
-    def free_bytes(self) -> int:
-        """What an ordinary user may still write."""
-        found = os.statvfs(self._folder)
+    def free_bytes(self) -> int | None:
+        """What an ordinary user may still write; None where the folder has gone."""
+        try:
+            found = os.statvfs(self._folder)
+        except OSError:
+            return None
         return found.f_bavail * found.f_frsize

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,15 +59,27 @@ class TelemetryLog:
             while unwritten:
                 unwritten = unwritten[self._file.write(unwritten) :]
         except OSError as error:
-            self._file.truncate(end)
+            with suppress(OSError):  # else the next start cuts it off
+                self._file.truncate(end)
             raise self._failure(error) from error
 
     def _put_aside(self) -> None:
-        """What is full is PATH.1, which it replaces; the log goes on empty."""
+        """What is full is PATH.1, which it replaces; the log goes on empty.
+
+        The new file is there before the old one is given up: if none can be had, nothing changes.
+        """
         os.fsync(self._file.fileno())
-        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        path = self._path.with_name(self._path.name + ".new")
+        fresh = path.open("wb", buffering=0)
+        try:
+            with suppress(FileNotFoundError):  # an earlier attempt came so far and no farther
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+            path.replace(self._path)
+        except OSError:
+            fresh.close()
+            raise
         self._file.close()
-        self._open()
+        self._file = fresh
 
     def close(self) -> None:
         """What was appended is on the disk.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from payload.errors import ConfigError
+from payload.errors import ConfigError, StoreError
 from payload.ports import Watchdog
 
 _MAGIC_CLOSE = b"V"
@@ -27,15 +28,24 @@ class FileWatchdog(Watchdog):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         except OSError as error:
             raise ConfigError(f"{path}: cannot open the watchdog: {error.strerror}") from error
+        self._path = path
         self._is_plain = path.is_file()
 
     def stroke(self) -> None:
-        """The program is alive."""
-        self._write(b"\0")
+        """The program is alive.
+
+        Raises:
+            StoreError: the device or file does not take it.
+        """
+        try:
+            self._write(b"\0")
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot stroke the watchdog: {error.strerror}") from error
 
     def close(self) -> None:
         """The device is disarmed, where it can be."""
-        self._write(_MAGIC_CLOSE)
+        with suppress(OSError):
+            self._write(_MAGIC_CLOSE)
         os.close(self._descriptor)
 
     def _write(self, content: bytes) -> None:

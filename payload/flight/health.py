@@ -9,6 +9,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from payload.core.limits import Level, LimitWatch
 from payload.core.telemetry import Telemetry
 from payload.errors import StoreError
@@ -32,14 +34,17 @@ class Health(Quiet):
         surroundings: Surroundings,
         store: ProductStore,
         queue_capacity_bytes: int,
+        budget_bytes: Callable[[], int],
         watchdog: Watchdog,
         started: Now,
     ) -> None:
+        """``budget_bytes`` is asked anew every time: it may be changed in flight."""
         self._telemetry = telemetry
         self._board = board
         self._surroundings = surroundings
         self._store = store
         self._queue_capacity_bytes = queue_capacity_bytes
+        self._budget_bytes = budget_bytes
         self._watchdog = watchdog
         self._watch = LimitWatch()
         self._next_ns = started.mono_ns
@@ -49,7 +54,7 @@ class Health(Quiet):
 
     def poll(self, now: Now) -> None:
         """The watchdog is stroked and, once a second, everything checked."""
-        self._watchdog.stroke()
+        self._stroke()
         self._watch_clock(now)
         self._last = now
         if now.mono_ns < self._next_ns:
@@ -63,6 +68,12 @@ class Health(Quiet):
     def close(self) -> None:
         """An orderly end is nothing to restart the board for."""
         self._watchdog.close()
+
+    def _stroke(self) -> None:
+        try:
+            self._watchdog.stroke()
+        except StoreError as error:  # it will bite if that goes on; nobody else should
+            self._telemetry.event("store_error", reason=str(error))
 
     def _watch_clock(self, now: Now) -> None:
         turn_s = (now.mono_ns - self._last.mono_ns) / _NS_PER_S
@@ -87,10 +98,11 @@ class Health(Quiet):
         temperature_degc = self._surroundings.temperature_degc()
         if temperature_degc is not None:
             telemetry.set("temperature_degc", temperature_degc)
-        telemetry.set("disk_free_bytes", self._surroundings.free_bytes())
-        budget_bytes = telemetry.values.get("budget_bytes", 0)
-        if budget_bytes:
-            telemetry.set("budget_used_ratio", resident_bytes / budget_bytes)
+        free_bytes = self._surroundings.free_bytes()
+        if free_bytes is not None:
+            telemetry.set("disk_free_bytes", free_bytes)
+        telemetry.set("budget_bytes", self._budget_bytes())
+        telemetry.set("budget_used_ratio", resident_bytes / self._budget_bytes())
         self._measure_queue()
 
     def _measure_queue(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,3 +129,24 @@ def test_a_log_that_is_full_is_put_aside_and_the_last_records_are_all_there(
     assert all(file.stat().st_size <= max(max_bytes, 400) for file in files)
     assert numbers[-1] == len(sizes) - 1
     assert aside.exists() or path.stat().st_size <= max_bytes or len(sizes) == 1
+
+
+@pytest.mark.parametrize("obstacle", ["telemetry.jsonl.new", "telemetry.jsonl.1"])
+def test_a_full_log_that_cannot_be_put_aside_stays_as_it_is_and_goes_on_later(
+    tmp_path: Path, obstacle: str
+) -> None:
+    path = tmp_path / "telemetry.jsonl"
+    log = TelemetryLog(path, 100)
+    log.append([{"n": 1, "text": "x" * 70}])
+    (tmp_path / obstacle / "in the way").mkdir(parents=True)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="cannot write telemetry"):
+            log.append([{"n": 2, "text": "x" * 70}])
+    assert [record["n"] for record in lines_of(path)] == [1]  # type: ignore[index]
+    shutil.rmtree(tmp_path / obstacle)
+    for number in (3, 4):
+        log.append([{"n": number}])
+    log.close()
+    aside = path.with_name("telemetry.jsonl.1")
+    numbers = [record["n"] for file in (aside, path) for record in lines_of(file)]  # type: ignore[index]
+    assert numbers == [1, 3, 4]

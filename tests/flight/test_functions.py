@@ -11,7 +11,8 @@ from payload.core.packets import Failure, Request
 from payload.core.telecommands import command_named
 from payload.core.telemetry import Telemetry
 from payload.drivers.product_store import SqliteProductStore
-from payload.drivers.watchdog import NoWatchdog
+from payload.drivers.surroundings import LinuxSurroundings
+from payload.drivers.watchdog import FileWatchdog, NoWatchdog
 from payload.errors import CommandError, TrustError
 from payload.flight.calls import Call, Service
 from payload.flight.functions import Functions, NetworkTest, SelfTest
@@ -34,6 +35,7 @@ class Lying(Board, Surroundings):
     """Implements the board's ports: measures what the test says."""
 
     resident, temperature = 1 << 20, 20.0
+    free: int | None = 1 << 40
 
     def resident_bytes(self) -> int:
         return self.resident
@@ -47,8 +49,8 @@ class Lying(Board, Surroundings):
     def temperature_degc(self) -> float:
         return self.temperature
 
-    def free_bytes(self) -> int:
-        return 1 << 40
+    def free_bytes(self) -> int | None:
+        return self.free
 
 
 def test_a_self_test_that_fails_names_its_step_and_its_reason(tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_what_a_changed_file_no_longer_allows_is_left_out_and_told() -> None:
 def test_a_clock_that_jumps_or_is_not_set_is_told_and_one_that_goes_is_not(tmp_path: Path) -> None:
     clock, telemetry, board = ToldClock(), Telemetry(), Lying()
     store = SqliteProductStore(tmp_path / "queue.sqlite")
-    health: Service = Health(telemetry, board, board, store, 1000, NoWatchdog(), clock.now())
+    health: Service = Health(telemetry, board, board, store, 1000, lambda: 1 << 30, NoWatchdog(), clock.now())
     for _ in range(100):
         health.poll(clock.passes(0.2))
     assert telemetry.counts == {}
@@ -146,7 +148,7 @@ def test_a_clock_that_jumps_or_is_not_set_is_told_and_one_that_goes_is_not(tmp_p
 def test_one_red_limit_is_one_event_and_not_a_flood(tmp_path: Path) -> None:
     clock, telemetry, board = ToldClock(), Telemetry(), Lying()
     store = SqliteProductStore(tmp_path / "queue.sqlite")
-    health = Health(telemetry, board, board, store, 1000, NoWatchdog(), clock.now())
+    health = Health(telemetry, board, board, store, 1000, lambda: 1 << 30, NoWatchdog(), clock.now())
     board.temperature = 95.0
     for _ in range(600):
         health.poll(clock.passes(1.0))
@@ -159,3 +161,35 @@ def test_one_red_limit_is_one_event_and_not_a_flood(tmp_path: Path) -> None:
     assert red["parameters"] == {"channel": "temperature_degc", "value": 95.0}
     assert telemetry.counts["limit_kept"] >= 1
     store.close()
+
+
+def test_the_budget_is_the_one_of_now_and_what_cannot_be_measured_keeps_its_last_value(
+    tmp_path: Path,
+) -> None:
+    clock, telemetry, board, budget = ToldClock(), Telemetry(), Lying(), [1 << 22]
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    health = Health(telemetry, board, board, store, 1000, lambda: budget[0], NoWatchdog(), clock.now())
+    health.poll(clock.passes(1.0))
+    assert (telemetry.values["budget_bytes"], telemetry.values["budget_used_ratio"]) == (1 << 22, 0.25)
+    budget[0], board.free = 1 << 21, None
+    health.poll(clock.passes(1.0))
+    assert (telemetry.values["budget_bytes"], telemetry.values["budget_used_ratio"]) == (1 << 21, 0.5)
+    assert telemetry.values["disk_free_bytes"] == 1 << 40
+    store.close()
+
+
+def test_a_watchdog_that_takes_no_stroke_is_told_and_keeps_nobody_from_the_rest(tmp_path: Path) -> None:
+    clock, telemetry, board = ToldClock(), Telemetry(), Lying()
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    watchdog = FileWatchdog(Path("/dev/full"))  # every write fails there
+    health = Health(telemetry, board, board, store, 1000, lambda: 1 << 30, watchdog, clock.now())
+    health.poll(clock.passes(0.2))
+    assert telemetry.counts == {"store_error": 1}
+    assert telemetry.values["resident_bytes"] == 1 << 20
+    health.close()
+    store.close()
+
+
+def test_a_folder_that_has_gone_has_no_free_bytes(tmp_path: Path) -> None:
+    assert LinuxSurroundings(tmp_path).free_bytes()
+    assert LinuxSurroundings(tmp_path / "gone").free_bytes() is None
