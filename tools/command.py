@@ -23,14 +23,14 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from payload.config import load_config, parse_address
 from payload.core.guard import KEY_BYTES, parse_key, seal
 from payload.core.packets import pack_telecommand, request_of
 from payload.core.telecommands import COMMANDS, Command, command_named
-from payload.core.wire import Field, Wire
+from payload.core.wire import TEXT_MAX_CHARS, Field, Wire, ones
 from payload.errors import ConfigError
 from tools.telemetry import Reader, Reading
 from tools.telemetry.screen import line_of
@@ -41,6 +41,7 @@ _ENDINGS = {
     "command_not_started": 1,
     "command_not_completed": 1,
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NUMBERS = (Wire.U8, Wire.U16, Wire.U32, Wire.U64)
 
 
@@ -89,9 +90,9 @@ def packet_of(words: Sequence[str], key: bytes, apid: int, counter: int, sequenc
         ValueError: no such command, argument or value.
     """
     if words[0] == "at":
-        release_ns = (
-            int(datetime.fromisoformat(words[1].replace("Z", "+00:00")).timestamp() * 1000) * 1_000_000
-        )
+        if len(words) < 3:
+            raise ValueError("at TIME COMMAND [NAME=VALUE ...]; given: " + " ".join(words))
+        release_ns = _instant_ns(words[1])
         command, content = _parsed(words[2:])
         inner = pack_telecommand(apid, command.service, command.subtype, sequence, content)
         scheduling = _named("schedule_commands")
@@ -100,6 +101,17 @@ def packet_of(words: Sequence[str], key: bytes, apid: int, counter: int, sequenc
     else:
         command, content = _parsed(words)
     return seal(key, counter, apid, command.service, command.subtype, sequence, content)
+
+
+def _instant_ns(text: str) -> int:
+    """The time that ``text`` says, in whole milliseconds; its zone must stand with it."""
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; it must look like 2026-12-01T12:00:00Z") from None
+    if found.tzinfo is None:
+        raise ValueError(f"{text}: of which zone? UTC is {text}Z")
+    return (found - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
 
 
 def _send(arguments: argparse.Namespace) -> int:
@@ -112,9 +124,12 @@ def _send(arguments: argparse.Namespace) -> int:
         raise ConfigError("no address to connect to: the configuration has no tcp_listen, give --tcp")
     counter = time.time_ns()
     packet = packet_of(arguments.words, key, service.apid, counter, counter & 0x3FFF)
-    with socket.create_connection(address, timeout=arguments.timeout_s) as tcp:
-        tcp.sendall(packet)
-        return _watch(tcp, Reader(service.apid), packet, arguments.timeout_s)
+    try:
+        with socket.create_connection(address, timeout=arguments.timeout_s) as tcp:
+            tcp.sendall(packet)
+            return _watch(tcp, Reader(service.apid), packet, arguments.timeout_s)
+    except OSError as error:
+        raise OSError(f"{address[0]}:{address[1]}: {error.strerror or error}") from error
 
 
 def _watch(tcp: socket.socket, reader: Reader, packet: bytes, timeout_s: float) -> int:
@@ -128,7 +143,8 @@ def _watch(tcp: socket.socket, reader: Reader, packet: bytes, timeout_s: float) 
         except TimeoutError:
             break
         if not chunk:
-            break
+            sys.stderr.write("tools.command: the payload closed the connection before the command's end\n")
+            return 1
         for reading in reader.feed(chunk):
             sys.stdout.write(line_of(reading) + "\n")
             if _is_about(reading, request) and reading.name in _ENDINGS:
@@ -144,10 +160,11 @@ def _is_about(reading: Reading, request: dict[str, int]) -> bool:
 def _parsed(words: Sequence[str]) -> tuple[Command, bytes]:
     """A command and its arguments on the wire."""
     command = _named(words[0] if words else "")
+    names = [word.partition("=")[0] for word in words[1:]]
     given = dict(word.partition("=")[::2] for word in words[1:])
     wanted = {field.name: field for field in command.fields if field.name not in command.fixed}
-    if given.keys() != wanted.keys():
-        raise ValueError(f"{_synopsis(command)}; given: {', '.join(given) or 'nothing'}")
+    if sorted(names) != sorted(wanted):
+        raise ValueError(f"{_synopsis(command)}; given: {', '.join(names) or 'nothing'}")
     values = {name: _value(field, given[name]) for name, field in wanted.items()}
     return command, command.pack(values) if command.fields else command.pack()
 
@@ -160,9 +177,21 @@ def _named(name: str) -> Command:
 
 
 def _value(field: Field, text: str) -> int | float | str:
-    if field.wire in _NUMBERS:
-        return int(text, 0)
-    return float(text) if field.wire is Wire.F64 else text
+    """What goes up is what was given, or nothing goes: on the wire it would be cut or changed silently."""
+    shown = f"{field.name}={text}"
+    if field.wire is Wire.TEXT:
+        if not text.isascii():
+            raise ValueError(f"{shown}: only ASCII goes up")
+        if len(text) > TEXT_MAX_CHARS:
+            raise ValueError(f"{shown}: {len(text)} characters, at most {TEXT_MAX_CHARS} go up")
+        return text
+    try:
+        number = int(text, 0) if field.wire in _NUMBERS else float(text)
+    except ValueError:
+        raise ValueError(f"{shown}: no number") from None
+    if field.wire in _NUMBERS and not 0 <= number <= ones(field.wire):
+        raise ValueError(f"{shown}: must be 0 to {ones(field.wire)}")
+    return number
 
 
 def _synopsis(command: Command) -> str:

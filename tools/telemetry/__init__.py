@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from payload.core.reports import report_of
 from payload.core.wire import Field, Value, WireError, is_nothing
 
 _SEQUENCES = 1 << 14
+_MISSING_MAX = 1024
+"""So many of the last missing counts are remembered, for what comes late after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Reader:
     def __init__(self, apid: int) -> None:
         self._scan = PacketScan([packet_id_of(apid, is_command=False)], TM_MAX_BYTES, is_sound)
         self._next: int | None = None
+        self._newest_utc_ns = 0
+        self._missing: deque[int] = deque(maxlen=_MISSING_MAX)
         self.tally = Tally()
 
     def feed(self, chunk: bytes) -> Iterator[Reading]:
@@ -72,7 +77,7 @@ class Reader:
             self.tally.packets += 1
             try:
                 found = unpack_telemetry(packet)
-                self._count_gap(found.sequence)
+                self._count_gap(found.sequence, found.utc_ns)
                 report = report_of(found.service, found.subtype, found.content)
                 values = report.unpack(found.content) if report else {}
             except (WireError, ValueError):  # whole, but of another format or version
@@ -90,10 +95,24 @@ class Reader:
             }
             yield Reading(report.name, found.utc_ns, found.is_time_set, found.sequence, shown, report.fields)
 
-    def _count_gap(self, sequence: int) -> None:
-        if self._next is not None and sequence != self._next:
-            if sequence == 0:
-                self.tally.restarts += 1
-            else:
-                self.tally.lost_packets += (sequence - self._next) % _SEQUENCES
+    def _count_gap(self, sequence: int, utc_ns: int) -> None:
+        """What is missing before this packet is counted as lost, until it comes late.
+
+        A packet from behind is a duplicate or late if it is not younger than the last one, else
+        the first that came after a restart.
+        """
+        ahead = 0 if self._next is None else (sequence - self._next) % _SEQUENCES
+        is_behind = ahead > _SEQUENCES // 2
+        if is_behind and sequence and utc_ns <= self._newest_utc_ns:
+            if sequence in self._missing:
+                self._missing.remove(sequence)
+                self.tally.lost_packets -= 1
+            return
+        if is_behind or (ahead and sequence == 0):
+            self.tally.restarts += 1
+            self._missing.clear()
+        else:
+            self.tally.lost_packets += ahead
+            self._missing.extend((sequence - back) % _SEQUENCES for back in range(ahead, 0, -1))
         self._next = (sequence + 1) % _SEQUENCES
+        self._newest_utc_ns = utc_ns

@@ -8,7 +8,8 @@
 A damaged packet costs itself alone, also where its length is damaged. At the end a line says
 how many packets came, and how many did not.
 
-exit codes: 0 done; 1 a file cannot be read or written, or nobody is there; 2 command line
+exit codes: 0 done; 1 a file cannot be read or written, or nobody is there (also one who closes
+the connection without a packet); 2 command line
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,6 +60,7 @@ def main() -> int:
     arguments = build_parser().parse_args()
     reader = Reader(arguments.apid)
     screen = None if arguments.quiet else Screen(sys.stdout)
+    is_closed = False
     try:
         with ExitStack() as opened:
             tables: list[CsvTables | ParquetTables] = []
@@ -75,18 +77,22 @@ def main() -> int:
                         table.add(reading)
                     if screen:
                         screen.show(reading, reader.tally)
+                is_closed = arguments.tcp is not None
     except ImportError:
         sys.stderr.write("tools.telemetry: --parquet needs pyarrow: pip install 'skysift[parquet]'\n")
         return 1
     except BrokenPipeError:
         return 0
     except OSError as error:
-        sys.stderr.write(f"tools.telemetry: {error.filename or ''}: {error.strerror}\n")
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"tools.telemetry: {where}{error.strerror or error}\n")
         return 1
     if screen:
         screen.refresh(reader.tally, is_last=True)
     sys.stderr.write(tally_line(reader.tally) + "\n")
-    return 0
+    if is_closed:
+        sys.stderr.write(f"tools.telemetry: {_shown(arguments.tcp)} closed the connection\n")
+    return 1 if is_closed and not reader.tally.packets else 0
 
 
 def readings(arguments: argparse.Namespace, reader: Reader, record: BinaryIO | None) -> Iterator[Reading]:
@@ -101,13 +107,13 @@ def readings(arguments: argparse.Namespace, reader: Reader, record: BinaryIO | N
 def chunks(arguments: argparse.Namespace) -> Iterator[bytes]:
     """The bytes as they come; an empty chunk is a pause, or the end of a datagram."""
     if arguments.udp:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        with _naming(arguments.udp), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.bind(arguments.udp)
             while True:
                 yield udp.recv(_CHUNK_BYTES)
                 yield b""
     elif arguments.tcp:
-        with socket.create_connection(arguments.tcp) as tcp:
+        with _naming(arguments.tcp), socket.create_connection(arguments.tcp) as tcp:
             tcp.settimeout(_PAUSE_S)
             yield from _stream(tcp)
     elif arguments.file == "-":
@@ -129,6 +135,19 @@ def _stream(tcp: socket.socket) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
+
+
+@contextmanager
+def _naming(address: tuple[str, int]) -> Iterator[None]:
+    """What goes wrong with a socket says with which."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), _shown(address)) from error
+
+
+def _shown(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
 
 
 def _address(text: str) -> tuple[str, int]:
