@@ -207,6 +207,10 @@ class ProductStore(Protocol):
         """The product is on the ground: it leaves the queue for good."""
         ...
 
+    def discard(self, entry_id: int) -> None:
+        """The entry is damaged and leaves for good: it counts as evicted."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from payload.types import ProductKind, QueueEntry, SceneStats, TileRecord, Window
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounters:
+    """Over the whole life of the store: accepted = acknowledged + evicted + still queued."""
+
+    accepted_entries: int
+    accepted_bytes: int
+    evicted_entries: int
+    evicted_bytes: int
+    acknowledged_entries: int
+    acknowledged_bytes: int
 
 
 def text_of(record: TileRecord) -> str:
