@@ -30,7 +30,8 @@ from payload.core.telemetry import Telemetry
 from payload.errors import ConfigError, StoreError
 from payload.flight.calls import Now, Quiet
 from payload.ports import ProductStore
-from payload.transfers import IncomingFiles, TransferJournal, Transfers
+from payload.transfer_ports import IncomingFiles, TransferJournal
+from payload.transfers import Transfers
 from payload.types import Contact, QueueEntry
 
 BURST_S = 0.25

@@ -270,3 +270,53 @@ def test_a_full_disk_on_the_ground_takes_nothing_out_of_the_queue(tmp_path: Path
     with pytest.raises(StoreError, match="free some disk space"):
         link.run(5.0)
     assert queued(flight) == list(bodies)
+
+
+@pytest.mark.parametrize("is_clock_set", [True, False])
+def test_a_lost_journal_on_board_loses_no_product(tmp_path: Path, is_clock_set: bool) -> None:
+    """Where the clock is not set its numbers begin where the lost ones did, at the worst."""
+    first = fill(tmp_path, [5_000, 3_000, 170])
+    flight = Flight(tmp_path, tuple(contact(after_s, 10) for after_s in (0, 20, 40, 60)))
+    ground = Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    link.run(15.0)
+    assert sorted(ground.came) == sorted(first)
+    flight.lose_the_journal(1_800_000_000 if is_clock_set else 1)
+    bodies = first | fill(tmp_path, [4_000, 2_000], first=100)
+    link.run(20.0)
+    check_nothing_lost(flight, ground, bodies)
+    assert bool(queued(flight)) is not is_clock_set
+    link.run(40.0)
+    assert queued(flight) == []
+    assert {name: ground.body(name) for name in bodies} == bodies
+    assert sorted(ground.came) == sorted(bodies)
+
+
+@pytest.mark.parametrize("is_clock_set", [True, False])
+def test_a_station_with_a_new_folder_is_told_nothing_of_files_that_are_not_on_board(
+    tmp_path: Path, is_clock_set: bool
+) -> None:
+    flight = Flight(tmp_path, (contact(0, 60),))
+    one = Ground(tmp_path / "one")
+    one.put("one.bin", b"1" * 5000)
+    link = Link(flight, one)
+    link.run(10.0)
+    assert [ended.is_delivered for ended in one.left] == [True]
+    two = Ground(tmp_path / "two", 1_800_000_000 if is_clock_set else 1)
+    two.put("two.bin", b"2" * 9000)
+    link.ground = two
+    link.run(10.0)
+    assert [ended.is_delivered for ended in two.left] == [is_clock_set]
+    assert flight.files.path_of("two.bin").exists() is is_clock_set
+    assert flight.files.path_of("one.bin").read_bytes() == b"1" * 5000
+
+
+def test_an_empty_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    flight, ground = Flight(tmp_path, (contact(0, 60),)), Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    for body in (b"x" * 3000, b"", b"y"):
+        ground.put("a.bin", body)
+        link.run(5.0)
+        assert flight.files.path_of("a.bin").read_bytes() == body
+    assert [ended.is_delivered for ended in ground.left] == [True] * 3
+    assert list((tmp_path / "flight_parts").iterdir()) == []

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from payload.config import parse_address
-from payload.core.cfdp import OutgoingFile, SendEnded
+from payload.core.cfdp import OutgoingFile, SendEnded, first_sequence_at
 from payload.core.cfdp.checksums import crc_32
 from payload.core.cfdp.packets import file_packet_id, pdu_of
 from payload.core.packet_scan import PacketScan
@@ -94,7 +94,7 @@ class Station:
         self.report = PassReport()
         self._random = random.Random(settings.seed)
         self.files = FolderOfFiles(folder / PARTS, folder / PRODUCTS, PRODUCT_SUFFIX)
-        self._journal = SqliteTransferJournal(folder / JOURNAL)
+        self._journal = SqliteTransferJournal(folder / JOURNAL, first_sequence_at(time.time_ns()))
         self._key = key
         self._transfers = self._restored()
         self._broken_s: float | None = None
