@@ -227,6 +227,8 @@ def test_a_plan_is_given_once_and_again_when_it_changes(tmp_path: Path) -> None:
         ("480.0", "5401.0", "before the end of the one before"),
         ("10:00:00Z", "10:00:00", "is no time in UTC"),
         ("10:00:00Z", "25:00:00Z", "is no time in UTC"),
+        ("10:00:00Z", "10:00:00+05:00Z", "is no time in UTC"),
+        ("10:00:00Z", "10:00:00+00:00Z", "is no time in UTC"),
         ("2e6", "0", "rate_bit_s"),
         ("overhead_ratio: 0.1", "overhead: 0.1", "unknown key"),
         ("contacts:", "passes:", "unknown key"),
