@@ -182,6 +182,7 @@ def _services(
             drivers.incoming,
             telemetry,
             downlink.send,
+            SystemClock().mono_ns,
         ),
         Functions(store, _self_tests(config, drivers), networks, telemetry),
         Health(

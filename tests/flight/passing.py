@@ -69,6 +69,8 @@ class Flight:
     def __init__(self, folder: Path, contacts: tuple[Contact, ...]) -> None:
         self._folder = folder
         self.first_sequence = 1
+        self.spent_ns = 0
+        """What one packet costs, in time that the payload's monotonic clock tells."""
         self._contacts = contacts
         self.config = board()
         self.sent: list[bytes] = []
@@ -88,6 +90,7 @@ class Flight:
             self.files,
             self.telemetry,
             self.sent.append,
+            lambda: self.spent_ns * len(self.sent),
         )
 
     def restart(self) -> None:

@@ -16,6 +16,7 @@ from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.errors import StoreError
 from payload.flight.calls import Now
+from payload.flight.passes import TURN_S, WORK_S
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 from tests.flight.passing import EPOCH_NS, Flight, Ground, Link, board, contact
 
@@ -85,6 +86,24 @@ def test_the_link_gets_its_rate_and_no_more_and_is_never_idle_while_something_wa
     assert sum(sent) == pytest.approx(2 * rate_bytes_s, abs=2200)
     assert max(sent) <= rate_bytes_s * 0.02 + 2200
     assert min(sent) >= rate_bytes_s * 0.02 - 2200
+
+
+def test_on_a_link_faster_than_the_payload_a_turn_is_short_and_the_next_begins_at_once(
+    tmp_path: Path,
+) -> None:
+    bodies = fill(tmp_path, [600_000, 600_000])
+    flight, ground = Flight(tmp_path, (contact(0, 60, 1e9),)), Ground(tmp_path / "ground")
+    flight.spent_ns = 5_000_000
+    link = Link(flight, ground)
+    link.run(0.1)
+    flight.passes.poll(Now(EPOCH_NS + 10**9, 10**9))
+    assert len(flight.sent) == WORK_S / 5e-3
+    assert flight.passes.pause_s() == 0.0
+    link.mono_ns = 10**9
+    link.run(50.0, until=lambda: not queued(flight))
+    link.run(1.0)
+    assert {name: ground.body(name) for name in bodies} == bodies
+    assert flight.passes.pause_s() == TURN_S
 
 
 def test_outside_a_contact_there_is_silence_and_what_comes_is_not_taken(tmp_path: Path) -> None:
