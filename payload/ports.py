@@ -20,9 +20,6 @@ from payload.types import (
     TileRecord,
 )
 
-CLOSED_TRANSFERS_MAX = 4096
-"""File transfers that are over and still known, in memory and in the journal: the latest."""
-
 
 class StripSource(Protocol):
     """Rows of one strip, in order."""
