@@ -27,6 +27,7 @@ from payload.config.contact_plan import contact_at
 from payload.core.cfdp import CfdpParameters, OutgoingFile, SendEnded
 from payload.core.cfdp.checksums import crc_32
 from payload.core.pass_plan import aged, plan_pass
+from payload.core.sealed import is_sealed
 from payload.core.telemetry import Telemetry
 from payload.errors import ConfigError, StoreError
 from payload.flight.calls import Now, Quiet
@@ -253,6 +254,11 @@ class Passes(Quiet):
             if not self._store.hold(entry.entry_id):  # evicted a moment ago
                 continue
             body = self._body(name)
+            if not is_sealed(body):  # SQLite has no checksums; the ground would refuse it
+                self._store.discard(entry.entry_id)
+                self._forget(name)
+                self._telemetry.event("product_damaged", product_id=name)
+                continue
             self._transfers.entity.put(OutgoingFile(name, len(body), crc_32(body), self._priorities[name]))
             return True
         return False
@@ -264,6 +270,10 @@ class Passes(Quiet):
                 self._bodies.popitem(last=False)
         self._bodies.move_to_end(name)
         return self._bodies[name]
+
+    def _forget(self, name: str) -> None:
+        self._bodies.pop(name, None)
+        del self._entries[name]
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """Bytes of a product on its way down."""

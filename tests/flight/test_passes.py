@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from payload.core.sealed import SEAL_BYTES, sealed
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.errors import StoreError
@@ -28,7 +29,7 @@ def fill(folder: Path, sizes: list[int], first: int = 0, dearest_first: bool = T
     store = SqliteProductStore(folder / "queue.sqlite", roles=(Role.MAKER,))
     pairs = []
     for number, size in enumerate(sizes, start=first):
-        body = np.random.default_rng(number).bytes(size)
+        body = sealed([np.random.default_rng(number).bytes(size - SEAL_BYTES)])
         value = float(size * (1000 - number if dearest_first else number))
         name = f"S.{number:05d}.classes"
         product = Product(
@@ -55,7 +56,7 @@ def check_nothing_lost(flight: Flight, ground: Ground, bodies: dict[str, bytes])
 
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.3])
 def test_everything_comes_down_and_leaves_the_queue_only_then(tmp_path: Path, loss: float) -> None:
-    bodies = fill(tmp_path, [170, 5_000, 60_000, 1, 20_000, 3_000])
+    bodies = fill(tmp_path, [170, 5_000, 60_000, SEAL_BYTES, 20_000, 3_000])
     flight, ground = Flight(tmp_path, (contact(0, 60),)), Ground(tmp_path / "ground")
     link = Link(flight, ground, loss, seed=1)
     while queued(flight):
@@ -67,6 +68,18 @@ def test_everything_comes_down_and_leaves_the_queue_only_then(tmp_path: Path, lo
     assert {name: ground.body(name) for name in bodies} == bodies
     assert flight.store.counters().acknowledged_entries == len(bodies)
     assert flight.journal.load()[0] == ground.journal.load()[0] == []
+
+
+def test_what_was_damaged_in_the_queue_is_told_and_not_sent(tmp_path: Path) -> None:
+    bodies = fill(tmp_path, [5_000, 3_000, 4_000])
+    with sqlite3.connect(tmp_path / "queue.sqlite") as db:
+        db.execute("UPDATE body SET body = zeroblob(3000) WHERE length(body) = 3000")
+    db.close()
+    flight, ground = Flight(tmp_path, (contact(0, 60),)), Ground(tmp_path / "ground")
+    Link(flight, ground).run(10.0)
+    assert sorted(ground.came) == sorted(name for name, body in bodies.items() if len(body) != 3_000)
+    assert queued(flight) == []
+    assert flight.telemetry.counts["product_damaged"] == 1
 
 
 def test_the_dearest_per_byte_comes_first(tmp_path: Path) -> None:
