@@ -39,6 +39,8 @@ given again: finished tiles are never done twice.
 """
 
 
+_LARGEST = 1e12  # of a rate or a duration: nobody means more
+
 _FLY = """\
 everything it needs is in the section service of the configuration: APID, addresses for UDP and
 TCP, the inbox for strips, the command key, intervals. docs/telemetry.md says what it sends and takes.
@@ -143,7 +145,10 @@ def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     queue.add_argument("out", type=Path, metavar="DIR", help="the folder of the run")
     queue.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="lines to show (default 20; 0 for all)"
+        "--limit",
+        type=_whole,
+        metavar="N",
+        help="lines to show (default 20, with --json all; 0 for all)",
     )
 
 
@@ -244,8 +249,15 @@ def _assignment(text: str) -> tuple[str, float]:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    if not 0 < value <= _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0 and at most {_LARGEST:g}")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: must not be below 0")
     return value
 
 

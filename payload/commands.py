@@ -21,7 +21,7 @@ from payload.assembly import (
     plan_strip,
 )
 from payload.config import Config
-from payload.contact import run_contact
+from payload.contact import ContactReport, run_contact
 from payload.core.downlink import DownlinkQueue
 from payload.core.engine_chain import EngineChain
 from payload.core.making import ProductMaker
@@ -50,6 +50,7 @@ LOG_FILE = "telemetry.jsonl"
 REPORT_FILE = "run.json"
 PICTURE_FILE = "quicklook.png"
 
+_LINES_SHOWN = 20
 _MEBIBYTE = 1 << 20
 
 
@@ -57,6 +58,7 @@ def plan(arguments: argparse.Namespace) -> None:
     """`payload plan`: the memory plan, term by term."""
     config = load_board(arguments.config, arguments.budget_bytes)
     models, tiles = load_models(config)
+    load_areas(config)  # what `run` would refuse is refused here
     source = open_source(arguments.strip, config)
     try:
         found = plan_strip(config, source, models, tiles)
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(report, indent=2))
     else:
-        print(_summary(report, arguments.out))
+        print(_summary(report, arguments.out, _queue_of(arguments)))
 
 
 def _log_of(arguments: argparse.Namespace) -> AbstractContextManager[Log]:
@@ -89,6 +91,11 @@ def _log_of(arguments: argparse.Namespace) -> AbstractContextManager[Log]:
     die_with_parent()
     make_folder(arguments.out)
     return opened_log(TelemetryPipe(arguments.telemetry_to), arguments.echo)
+
+
+def _queue_of(arguments: argparse.Namespace) -> Path:
+    path: Path = arguments.queue or arguments.out / QUEUE_FILE
+    return path
 
 
 def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
@@ -103,7 +110,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
         found = plan_strip(config, source, models, tiles)
         log.telemetry.set("planned_bytes", found.total_bytes)
         log.telemetry.set("budget_bytes", found.budget_bytes)
-        store = SqliteProductStore(arguments.queue or arguments.out / QUEUE_FILE, roles=(Role.MAKER,))
+        store = SqliteProductStore(_queue_of(arguments), roles=(Role.MAKER,))
         try:
             devices = _walk(config, updates, models, tiles, found, source, store, log, board)
             strip = source.info
@@ -206,23 +213,24 @@ def _walk(
 
 def contact(arguments: argparse.Namespace) -> None:
     """`payload contact`: one ground pass from the queue into a folder."""
+    path = _existing_queue(arguments.out)
     with opened_log(arguments.out / LOG_FILE, echo=False) as log:
-        report = _contact(arguments, log)
+        report = _contact(arguments, path, log)
     if arguments.json:
-        print(json.dumps(report, indent=2))
-        return
-    sent = report["sent"]
-    assert isinstance(sent, tuple)
-    print(
-        f"{len(sent)} products, {report['sent_bytes']} bytes, are in {arguments.to}; "
-        f"{report['waiting_entries']} wait with {report['waiting_bytes']} bytes; "
-        f"{report['idle_bytes']} bytes of the pass were left"
-    )
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        print(
+            f"{len(report.sent)} products, {report.sent_bytes} bytes, are in {arguments.to}; "
+            f"{report.waiting_entries} wait with {report.waiting_bytes} bytes; "
+            f"{report.idle_bytes} bytes of the pass were left"
+        )
+    if report.broken:
+        raise LinkError(report.broken)
 
 
-def _contact(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
+def _contact(arguments: argparse.Namespace, path: Path, log: Log) -> ContactReport:
     window = Contact(SystemClock().utc_ns(), arguments.duration_s, arguments.rate_bit_s)
-    store = SqliteProductStore(_existing_queue(arguments.out), roles=(Role.SENDER,))
+    store = SqliteProductStore(path, roles=(Role.SENDER,))
     try:
         log.telemetry.event(
             "contact_started",
@@ -234,15 +242,15 @@ def _contact(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
         found = run_contact(store, queue, FolderLink(arguments.to, window), window)
     finally:
         store.close()
+    for product_id in found.damaged:
+        log.telemetry.event("product_damaged", product_id=product_id)
     for product_id in found.refused:
         log.telemetry.event("product_unacknowledged", product_id=product_id)
     log.telemetry.set("sent_products", len(found.sent))
     log.telemetry.set("sent_bytes", found.sent_bytes)
     log.telemetry.event("contact_finished", sent_products=len(found.sent), sent_bytes=found.sent_bytes)
     log.flush()
-    if found.broken:
-        raise LinkError(found.broken)
-    return asdict(found)
+    return found
 
 
 def queue(arguments: argparse.Namespace) -> None:
@@ -252,7 +260,8 @@ def queue(arguments: argparse.Namespace) -> None:
         waiting = list(_everything(store).waiting())
     finally:
         store.close()
-    shown = waiting[: arguments.limit] if arguments.limit else waiting
+    limit = arguments.limit if arguments.limit is not None else 0 if arguments.json else _LINES_SHOWN
+    shown = waiting[:limit] if limit else waiting
     if arguments.json:
         print(json.dumps([_entry_facts(entry) for entry in shown], indent=2))
         return
@@ -299,9 +308,10 @@ def _mib(size_bytes: int) -> str:
     return f"{size_bytes / _MEBIBYTE:.1f}"
 
 
-def _summary(report: Mapping[str, object], out: Path) -> str:
-    scene = report["scene"]
+def _summary(report: Mapping[str, object], out: Path, queue: Path) -> str:
+    scene, events = report["scene"], report["events"]
     assert isinstance(scene, dict)
+    assert isinstance(events, dict)
     picture = [f"{out / PICTURE_FILE}: true colour, classes, surface reflectance"]
     lines = [
         f"{report['strip_id']}: {report['tiles_done']} of {report['tiles']} tiles, "
@@ -312,8 +322,10 @@ def _summary(report: Mapping[str, object], out: Path) -> str:
         f"{_mib_of(report['peak_bytes'])} of {_mib_of(report['planned_bytes'])} MiB planned, "
         f"{_mib_of(report['budget_bytes'])} allowed",
         *(picture if (out / PICTURE_FILE).exists() else ()),
-        f"{out / REPORT_FILE}, {out / QUEUE_FILE}, {out / LOG_FILE}",
+        f"{out / REPORT_FILE}, {queue}, {out / LOG_FILE}",
     ]
+    if damage := events.get("rows_damaged", 0) + events.get("rows_short", 0):
+        lines.insert(1, f"rows are damaged or missing, told {damage} times in {LOG_FILE}: they are no data")
     return "\n".join(lines)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from payload.core.downlink import DownlinkQueue
 from payload.core.pass_plan import Fitting, plan_pass
+from payload.core.sealed import is_sealed
 from payload.errors import LinkError
 from payload.ports import Link, ProductStore
 from payload.types import Contact
@@ -28,6 +29,7 @@ class ContactReport:
 
     Attributes:
         sent, refused: product ids in the order in which they went.
+        damaged: what was no longer what was made, and is gone.
         idle_bytes: room that was left; nothing that still waits would have fitted, unless it
             was refused, belongs behind something of its tile that did not fit, or the contact
             broke off.
@@ -36,6 +38,7 @@ class ContactReport:
 
     sent: tuple[str, ...]
     refused: tuple[str, ...]
+    damaged: tuple[str, ...]
     sent_bytes: int
     waiting_entries: int
     waiting_bytes: int
@@ -51,6 +54,7 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
     """
     room_bytes = contact.capacity_bytes
     sent: list[str] = []
+    damaged: list[str] = []
     refused: dict[int, str] = {}
     sent_bytes, broken = 0, ""
     going = Fitting(plan_pass(queue.waiting(), room_bytes))
@@ -64,8 +68,14 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
         if not store.hold(entry.entry_id):  # evicted a moment ago; the queue follows next
             continue
         queue.take(entry.entry_id)
+        body = store.body(entry.entry_id)
+        if not is_sealed(body):  # SQLite has no checksums; the pass is not for what the ground refuses
+            store.discard(entry.entry_id)
+            queue.follow(store.entries(), {*store.held(), *refused})
+            damaged.append(entry.product_id)
+            continue
         try:
-            is_down = link.send(entry.product_id, store.body(entry.entry_id))
+            is_down = link.send(entry.product_id, body)
         except LinkError as error:
             queue.give_back(entry.entry_id)
             store.release(entry.entry_id)
@@ -85,6 +95,7 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
     return ContactReport(
         tuple(sent),
         tuple(refused.values()),
+        tuple(damaged),
         sent_bytes,
         len(queue),
         queue.size_bytes,

@@ -13,6 +13,7 @@ from pathlib import Path
 from payload import __version__
 from payload.config import NONE, Config, ServiceConfig, load_config, parse_address, read_text
 from payload.core import xtce
+from payload.core.cfdp import first_sequence_at
 from payload.core.guard import CommandGuard, parse_key
 from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
 from payload.core.packets import Telecommand
@@ -77,7 +78,8 @@ def fly(arguments: argparse.Namespace) -> None:
         opened.callback(memory.close)
         store = SqliteProductStore(state / QUEUE_FILE, roles=(Role.SENDER,))
         opened.callback(store.close)
-        journal = SqliteTransferJournal(state / TRANSFERS_FILE)
+        first_sequence = first_sequence_at(SystemClock().utc_ns())
+        journal = SqliteTransferJournal(state / TRANSFERS_FILE, first_sequence)
         opened.callback(journal.close)
         incoming = FolderOfFiles(state / "parts", config.folder(config.downlink.uplink))
         opened.callback(incoming.close)
@@ -184,6 +186,7 @@ def _services(
             drivers.incoming,
             telemetry,
             downlink.send,
+            SystemClock().mono_ns,
         ),
         Functions(store, _self_tests(config, drivers), networks, telemetry),
         Health(

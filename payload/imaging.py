@@ -112,7 +112,7 @@ class StripWalk:
             StoreError: a tile cannot be committed; what was before stays.
         """
         self._begin()
-        if self._rows_read:
+        if self._rows_read and not self._scheduler.is_done:
             self._source.skip(self._rows_read)
         while not self._scheduler.is_done:
             self._read()

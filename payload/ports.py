@@ -20,9 +20,6 @@ from payload.types import (
     TileRecord,
 )
 
-CLOSED_TRANSFERS_MAX = 4096
-"""File transfers that are over and still known, in memory and in the journal: the latest."""
-
 
 class StripSource(Protocol):
     """Rows of one strip, in order."""
@@ -205,6 +202,10 @@ class ProductStore(Protocol):
 
     def acknowledge(self, entry_id: int) -> None:
         """The product is on the ground: it leaves the queue for good."""
+        ...
+
+    def discard(self, entry_id: int) -> None:
+        """The entry is damaged and leaves for good: it counts as evicted."""
         ...
 
     def close(self) -> None: ...

@@ -9,7 +9,6 @@ come before the next `next_packet`, so that nothing is answered that a power cut
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from payload.core.cfdp import (
@@ -28,60 +27,9 @@ from payload.core.cfdp import (
 from payload.core.cfdp.checksums import FileChecksum
 from payload.core.cfdp.packets import pack_file_packet
 from payload.core.cfdp.rows import key_of, snapshot_of, text_of
+from payload.transfer_ports import ClosedTransfer, IncomingFiles, Key, TransferJournal
 
 _NO_ERROR, _CHECKSUM_FAILURE, _UNSUPPORTED_CHECKSUM = 0, 5, 11
-
-
-class TransferJournal(Protocol):
-    """Open and closed file transfers, over power cuts; a transfer's key is (source, sequence)."""
-
-    def load(self) -> tuple[list[str], dict[tuple[int, int], int], int]:
-        """The open transfers as text, the latest closed ones with how they ended, and a sequence
-        number that no transfer ever had.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
-        ...
-
-    def commit(
-        self, opened: Mapping[tuple[int, int], str], closed: Mapping[tuple[int, int], int], next_sequence: int
-    ) -> None:
-        """All of this is on the disk, or nothing: the open ones as they are now, the closed ones closed.
-
-        Raises:
-            StoreError: nothing changed.
-        """
-        ...
-
-    def close(self) -> None: ...
-
-
-class IncomingFiles(Protocol):
-    """Files that come in piece by piece, and those that are whole.
-
-    Every function raises a StoreError if the disk refuses.
-    """
-
-    def write(self, key: tuple[int, int], offset: int, content: bytes) -> None:
-        """``content`` is at ``offset`` of the part; on the disk only after `sync`."""
-        ...
-
-    def sync(self) -> None:
-        """All that was written is on the disk."""
-        ...
-
-    def chunks(self, key: tuple[int, int], name: str) -> Iterator[bytes]:
-        """The part, or the whole file ``name`` if there is no part, from the beginning."""
-        ...
-
-    def deliver(self, key: tuple[int, int], name: str) -> None:
-        """The part is the whole file ``name`` now, on the disk; nothing happens if it is already."""
-        ...
-
-    def drop(self, key: tuple[int, int]) -> None:
-        """The part is gone, if there was one."""
-        ...
 
 
 class FileUser(Protocol):
@@ -130,7 +78,7 @@ class Transfers:
         self._packets = 0
         texts, closed, self._next_sequence = journal.load()
         self.entity = CfdpEntity(parameters, self._next_sequence)
-        known = {TransactionId(*key): condition for key, condition in closed.items()}
+        known = {TransactionId(*key): ending for key, ending in closed.items()}
         self.entity.restore([snapshot_of(text) for text in texts], known)
 
     def receive(self, pdu: bytes, now_ns: int) -> None:
@@ -144,8 +92,8 @@ class Transfers:
             StoreError: some of it is not; the entity and the disk no longer agree, so it must be
                 made anew from the journal.
         """
-        opened: dict[tuple[int, int], str] = {}
-        closed: dict[tuple[int, int], int] = {}
+        opened: dict[Key, str] = {}
+        closed: dict[Key, ClosedTransfer | None] = {}
         is_written = False
         while effects := self.entity.take_effects():
             for effect in effects:
@@ -159,7 +107,10 @@ class Transfers:
                 self._files.drop(key)
 
     def _perform(
-        self, effect: Effect, opened: dict[tuple[int, int], str], closed: dict[tuple[int, int], int]
+        self,
+        effect: Effect,
+        opened: dict[Key, str],
+        closed: dict[Key, ClosedTransfer | None],
     ) -> None:
         if isinstance(effect, StoreSegment):
             self._files.write(_key(effect.transaction), effect.offset, effect.content)
@@ -175,10 +126,12 @@ class Transfers:
         else:
             assert isinstance(effect, Close)
             opened.pop(_key(effect.transaction), None)
-            closed[_key(effect.transaction)] = effect.condition
+            closed[_key(effect.transaction)] = effect.closed
 
     def _verify(self, effect: VerifyFile) -> None:
         key = _key(effect.transaction)
+        if effect.size_bytes == 0:  # no piece of it has made its part
+            self._files.write(key, 0, b"")
         condition = self._condition(effect)
         if condition == _NO_ERROR:
             self._files.sync()
@@ -215,5 +168,5 @@ class Transfers:
         return pack_file_packet(self._apid, self._is_ground, self._packets, found, self._key)
 
 
-def _key(transaction: TransactionId) -> tuple[int, int]:
+def _key(transaction: TransactionId) -> Key:
     return transaction.source, transaction.sequence

@@ -40,6 +40,17 @@ def refused(done: subprocess.CompletedProcess[str], exit_code: int, *words: str)
         assert word in done.stderr
 
 
+def short_strip(folder: Path, rows: int) -> Path:
+    """The header of the example's first ``rows`` rows, beside their stream."""
+    text = STRIP.read_text()
+    (folder / "strip.yaml").write_text(text.replace("rows: 480", f"rows: {rows}"))
+    assert rows == 480 or (folder / "strip.yaml").read_text() != text
+    content = (STRIP.parent / "strip.raw").read_bytes()
+    frame_bytes = len(content) // 80
+    (folder / "strip.raw").write_bytes(content[: frame_bytes * -(-rows // 6)])
+    return folder / "strip.yaml"
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ran")
@@ -104,6 +115,41 @@ def test_beside_a_service_a_finished_strip_leaves_its_picture_and_no_thumbnails(
     done = payload("run", STRIP, "--config", CONFIG, "--out", tmp_path)
     assert "quicklook.png" not in done.stdout
     assert not (tmp_path / "quicklook.png").exists()  # better none than an empty one
+
+
+@pytest.mark.parametrize("rows", [301, 480])
+def test_a_finished_strip_of_any_length_run_again_is_finished(tmp_path: Path, rows: int) -> None:
+    header = short_strip(tmp_path, rows)
+    for _ in range(2):
+        done = payload("run", header, *OPTIONS, "--out", tmp_path / "out", "--json")
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["events"]["strip_resumed"] == 1
+
+
+def test_a_plan_takes_nothing_from_the_stream(tmp_path: Path) -> None:
+    """Of a FIFO without a writer; and once it is finished, neither does a run."""
+    header = short_strip(tmp_path, 301)
+    content = (tmp_path / "strip.raw").read_bytes()
+    (tmp_path / "strip.raw").unlink()
+    os.mkfifo(tmp_path / "strip.raw")
+    planned = payload("plan", header, *OPTIONS, timeout=60)
+    assert planned.returncode == 0, planned.stderr
+    command = [sys.executable, "-m", "payload", "run", header, *OPTIONS, "--out", tmp_path / "out"]
+    with subprocess.Popen(list(map(str, command)), cwd=REPOSITORY, stdout=subprocess.PIPE) as run:
+        (tmp_path / "strip.raw").write_bytes(content)
+    assert run.returncode == 0
+    again = payload(*command[3:], timeout=60)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_stream_that_ends_early_is_told_once(tmp_path: Path) -> None:
+    header = short_strip(tmp_path, 480)
+    stream = tmp_path / "strip.raw"
+    stream.write_bytes(stream.read_bytes()[: stream.stat().st_size // 2])
+    done = payload("run", header, *OPTIONS, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "rows are damaged or missing" in done.stdout
+    assert events(tmp_path / "out").count("rows_short") == 1
 
 
 def test_the_plan_names_every_term_before_anything_runs(tmp_path: Path) -> None:
@@ -232,6 +278,22 @@ def test_a_strip_begun_with_other_products_does_not_go_on_in_the_same_queue(
     )
     refused(payload("run", STRIP, "--config", config, "--out", out), 5, "another configuration")
     assert len(json.loads(payload("queue", out, "--json", "--limit", 0).stdout)) > 0
+
+
+def test_a_queue_whose_schema_is_damaged_is_said_to_be(ran: Path, tmp_path: Path) -> None:
+    out = tmp_path / "damaged"
+    shutil.copytree(ran, out)
+    content = bytearray((out / "queue.sqlite").read_bytes())
+    place = content.find(b"CREATE TABLE")
+    content[place : place + 3] = b"\xff\xfe\xfd"
+    (out / "queue.sqlite").write_bytes(content)
+    refused(payload("queue", out), 5, "queue.sqlite")
+
+
+def test_a_misspelt_folder_gets_no_log_of_a_pass(tmp_path: Path) -> None:
+    pass_ = ("--rate-bit-s", 1e6, "--duration-s", 1, "--to", tmp_path / "ground")
+    refused(payload("contact", "--out", tmp_path / "typo", *pass_), 5, "there is no queue")
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_full_disk_ends_the_run_and_what_was_queued_stays(tmp_path: Path) -> None:

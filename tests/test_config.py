@@ -224,6 +224,11 @@ def test_plain_yaml_only(text: str, complaint: str) -> None:
     ("key", "value", "other"),
     [
         ("memory.budget_bytes", "1_700_000_001", "at most board.memory_bytes, 1700000000"),
+        (
+            "products.quicklook_pitch_px",
+            "10",
+            "a divisor of tiles.inner_rows_px and tiles.inner_columns_px, 288 and 1008",
+        ),
         ("memory.interpreter_bytes", "402_653_184", "below memory.budget_bytes, 402653184"),
         ("engine.threads", "5", "at most board.cores, 4"),
     ],

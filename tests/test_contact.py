@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
+from payload.core.sealed import SEAL_BYTES, sealed
 from payload.drivers.link import FolderLink
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
@@ -25,12 +27,16 @@ def contact(capacity_bytes: int) -> Contact:
     return Contact(0, 1.0, 8.0 * capacity_bytes)
 
 
+def body_of(number: int, size: int) -> bytes:
+    return sealed([np.random.default_rng(number).bytes(size - SEAL_BYTES)])
+
+
 def filled(path: Path, sizes: list[int]) -> SqliteProductStore:
     """A store with one tile of products of the given sizes, the first worth the most per byte."""
     store = SqliteProductStore(path)
     pairs = []
     for number, size in enumerate(sizes):
-        body = np.random.default_rng(number).bytes(size)
+        body = body_of(number, size)
         kind, value = ProductKind.CLASSES, float(size * (len(sizes) - number))
         product = Product(f"P{number}", STRIP, kind, 0, Window(0, 0, 1, 1), value, "why", 7, body)
         entry = QueueEntry(store.next_entry_id(), product.product_id, kind, size, value, 7, "why")
@@ -86,11 +92,28 @@ def test_the_best_that_fits_goes_down_and_leaves_the_queue(tmp_path: Path) -> No
     assert sorted(p.name for p in (tmp_path / "ground").iterdir()) == ["P1.skp", "P2.skp"]
     for number, size in ((1, 300), (2, 50)):
         body = (tmp_path / "ground" / f"P{number}.skp").read_bytes()
-        assert body == np.random.default_rng(number).bytes(size)
+        assert body == body_of(number, size)
     store.close()
 
 
-@given(sizes=st.lists(st.integers(1, 300), min_size=1, max_size=12), capacity=st.integers(300, 700))
+def test_what_was_damaged_in_the_queue_is_not_sent_and_leaves_its_room_to_the_rest(tmp_path: Path) -> None:
+    filled(tmp_path / "q", [100, 300, 200]).close()
+    with sqlite3.connect(tmp_path / "q") as db:
+        (body,) = db.execute("SELECT body FROM body WHERE entry_id = 2").fetchone()
+        flipped = bytes([body[0] ^ 1]) + body[1:]
+        db.execute("UPDATE body SET body = ? WHERE entry_id = 2", (flipped,))
+    db.close()
+    store = SqliteProductStore(tmp_path / "q")
+    room = contact(500)
+    report = run_contact(store, queue_of(store), FolderLink(tmp_path / "ground", room), room)
+    assert (report.sent, report.damaged) == (("P0", "P2"), ("P1",))
+    assert (report.sent_bytes, report.waiting_entries, report.waiting_bytes) == (300, 0, 0)
+    assert list(store.entries()) == []
+    assert (store.counters().acknowledged_entries, store.counters().evicted_entries) == (2, 1)
+    store.close()
+
+
+@given(sizes=st.lists(st.integers(SEAL_BYTES, 300), min_size=1, max_size=12), capacity=st.integers(300, 700))
 @settings(max_examples=15, deadline=None)
 def test_the_next_contact_goes_on_where_the_last_one_stopped(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], capacity: int
@@ -167,7 +190,9 @@ def test_a_run_may_make_and_evict_while_a_contact_is_under_way(tmp_path: Path) -
     sender = SqliteProductStore(tmp_path / "q", roles=(Role.SENDER,))
 
     def make() -> None:
-        product = Product("NEW", STRIP, ProductKind.CLASSES, 1, Window(0, 0, 1, 1), 9e9, "why", 7, b"12345")
+        product = Product(
+            "NEW", STRIP, ProductKind.CLASSES, 1, Window(0, 0, 1, 1), 9e9, "why", 7, sealed([b"1"])
+        )
         entry = QueueEntry(maker.next_entry_id(), "NEW", product.kind, 5, 9e9, 7, "why")
         stats = SceneStats(1, 0, 1.0, 0.0, 0.0, 0.0, 1.0)
         thumbnail = np.zeros((7, 1, 1), np.uint8)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.ports import CLOSED_TRANSFERS_MAX
+from payload.transfer_ports import CLOSED_TRANSFERS_MAX
 from tests.core.cfdp_link import FLIGHT, GROUND, NS_PER_S, End, Pass, Weather, parameters
 
 PDUS = int(os.environ.get("SKYSIFT_FUZZ_PDUS", "3000"))

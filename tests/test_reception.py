@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -159,3 +161,10 @@ def test_two_passes_over_a_lossy_link_carry_the_file(tmp_path: Path) -> None:
             assert done.sent_bytes * 8 <= rate_bit_s * pass_s
     assert found[0].read_bytes() == CONTENT
     assert telemetry.counts == {"update_received": 1}
+
+
+def test_a_file_that_cannot_be_read_is_named_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tools.uplink", str(tmp_path / "none"), "--drop", str(tmp_path / "drop")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr == f"tools.uplink: {tmp_path / 'none'}: No such file or directory\n"

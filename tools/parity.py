@@ -6,7 +6,8 @@ Per target: share of pixels with the same class, or mean error of surface reflec
 (0.0001) over all bands and of each; and the layer whose results are off most. cpu is the INT8
 that flies, and the same as IR v10 on each old OpenVINO that is in build/; tflite is LiteRT;
 myriad is the float16 artifact with its arithmetic SIMULATED on this processor, a device will be
-off further. Exit code 1 if a target is beyond what its manifest permits.
+off further. Exit code 1 if a target is beyond what its manifest permits, 2 if a model or the patches are
+not there.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ OLD_RUNTIMES = {"2021.4.2": "myriad", "2022.3.2": "myriad_2022"}
 """Versions, and where `tools.make_myriad_env` put them."""
 
 WINDOW_MULTIPLE_PX = 48
+BEYOND = 1
 _PRECISION = {"INFERENCE_PRECISION_HINT": "f32"}
 _LAYERS = ("Convolution", "ConvolutionBackpropData", "Relu", "Sigmoid", "DepthToSpace")
 
@@ -190,7 +192,25 @@ def _print(folder: Path, parity: Parity, limit: Disagreement | None) -> None:
     print(f"  worst layer {parity.worst_layer}: {parity.worst_layer_ratio:.2%} of its values' RMS")
 
 
-def main() -> int:
+def feeds_from(shared: Path, part: str, count: int) -> list[Feed]:
+    """Feeds of at most ``count`` patches of l1c/``part``.
+
+    Raises:
+        OSError, ValueError, KeyError: the patches are not there, or none is of that part.
+    """
+    feeds = feeds_of(material.all_patches(shared, part), count)
+    if not feeds:
+        raise ValueError(f"{shared}: no patches of l1c/{part}")
+    return feeds
+
+
+def is_model(folder: Path) -> bool:
+    """Whether the folder holds what is compared."""
+    return all((folder / name).is_file() for name in ("manifest.json", "fp32.onnx"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.parity",
         description=__doc__,
@@ -200,8 +220,14 @@ def main() -> int:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="(%(default)s)")
     parser.add_argument("--part", default="val", help="which part of l1c (%(default)s)")
     parser.add_argument("--patches", type=int, default=16, help="at most so many (%(default)s)")
-    asked = parser.parse_args()
-    feeds = feeds_of(material.all_patches(asked.shared, asked.part), asked.patches)
+    asked = parser.parse_args(arguments)
+    for folder in asked.models:
+        if not is_model(folder):
+            parser.error(f"{folder}: no model folder: manifest.json and fp32.onnx must be in it")
+    try:
+        feeds = feeds_from(asked.shared, asked.part, asked.patches)
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(f"--shared: no patches to compare on: {error}")
     is_within = True
     for folder in asked.models:
         for parity, limit in parities(folder, feeds):
@@ -209,7 +235,7 @@ def main() -> int:
             is_within &= limit is None or parity.found.is_within(limit)
     if not is_within:
         sys.stderr.write("parity: a target is beyond what its manifest permits\n")
-    return 0 if is_within else 1
+    return 0 if is_within else BEYOND
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def ask(link: socket.socket, content: bytes) -> list[tuple[int, int]] | None:
 
 
 def main() -> int:
-    """Files, or one pass; 0 if the whole file is there."""
+    """Files, or one pass; 0 if the whole file is there, 1 if not, 2 if it cannot be read or written."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.uplink",
         description=__doc__,
@@ -117,9 +117,14 @@ def main() -> int:
     parser.add_argument("--rate-bit-s", type=float, default=64_000.0, metavar="R", help="of the link (64000)")
     parser.add_argument("--pass-s", type=float, default=480.0, metavar="T", help="length of the pass (480)")
     asked = parser.parse_args()
-    content = asked.file.read_bytes()
+    try:
+        content = asked.file.read_bytes()
+        chunks = write_chunk_files(content, asked.drop) if asked.drop else 0
+    except OSError as error:
+        print(f"tools.uplink: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     if asked.drop:
-        print(f"{write_chunk_files(content, asked.drop)} chunks of {len(content)} bytes in {asked.drop}")
+        print(f"{chunks} chunks of {len(content)} bytes in {asked.drop}")
         return 0
     address = parse_address(asked.to)
     if address is None:

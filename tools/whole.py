@@ -7,6 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def make_way(path: Path) -> None:
+    """The folder of ``path`` is there, and no folder stands where the file is to be: asked before the work,
+    not after it.
+
+    Raises:
+        OSError: that cannot be.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Write to the name that this gives: once all is written, that is ``path``.

@@ -2,8 +2,8 @@
 
     python -m tools.write_raw STRIP OUT.yaml [--crc none] [--scratch FOLDER]
 
-makes OUT.yaml, the header, and OUT.raw, the stream, beside it. The samples are those of the
-strip; the format is `payload.drivers.raw_frames`.
+makes OUT.yaml, the header, and OUT.raw, the stream, beside it; neither may be there already. The
+samples are those of the strip; the format is `payload.drivers.raw_frames`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from payload.drivers.strips import open_strip
 from payload.errors import StripError
 from payload.ports import StripSource
 from payload.types import Band, RowBlock, StripInfo
+from tools.whole import make_way, whole
 
 BLOCK_ROWS = 48
+STREAM_SUFFIX = ".raw"
 
 
 def write_raw(
@@ -32,14 +34,17 @@ def write_raw(
 ) -> Path:
     """Header ``header`` and the stream beside it hold the strip ``info`` with the rows of ``blocks``.
 
+    What was there stays until all is written: the blocks may come from it.
+
     Returns:
         The path of the stream.
     """
-    stream = header.with_suffix(".raw")
-    header.write_text(header_text(info, stream.name, check), encoding="utf-8")
-    with stream.open("wb") as file:
+    stream = header.with_suffix(STREAM_SUFFIX)
+    with whole(stream) as part, part.open("wb") as file:
         for frame in frames(info.columns, blocks, check):
             file.write(frame)
+    with whole(header) as part:
+        part.write_text(header_text(info, stream.name, check), encoding="utf-8")
     return stream
 
 
@@ -103,6 +108,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--scratch", type=Path, default=Path(tempfile.gettempdir()), help="a folder on a disk"
     )
     wanted = parser.parse_args(arguments)
+    if wanted.out.suffix == STREAM_SUFFIX:
+        parser.error(f"{wanted.out}: name the header, as OUT.yaml; the stream gets {STREAM_SUFFIX}")
+    for path in (wanted.out, wanted.out.with_suffix(STREAM_SUFFIX)):
+        if path.exists():
+            parser.error(f"{path} exists already: name a new strip")
+    try:
+        make_way(wanted.out)
+    except OSError as error:
+        parser.error(f"{error}")
     try:
         source = open_strip(wanted.strip, wanted.scratch)
     except StripError as error:

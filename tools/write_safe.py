@@ -8,7 +8,8 @@ beside the images; each is then coded and removed. Metadata holds what the paylo
 does not pass for a whole product (no masks, no footprint, no quality reports).
 
 From baseline 04.00 on dn = 10000 x reflectance + 1000, before it without the 1000: the
-samples are shifted accordingly, valid ones never to 0.
+samples are shifted accordingly, valid ones never to 0. As in flight, what is 0 in some bands of a
+grid only is dark there and has data.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 import rasterio.shutil
+from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
 from payload.bands import GRID_OF_BAND, plane_of
+from payload.core.radiometry import has_any
 from payload.drivers.safe_metadata import FIRST_BASELINE_WITH_OFFSET
 from payload.drivers.strips import open_strip
 from payload.errors import StripError
@@ -182,9 +185,11 @@ def _write_plain(
     files = {band: _plain_file(info, band, path) for band, path in paths.items()}
     try:
         for block in blocks:
+            has_data = {grid: has_any(samples) for grid, samples in block.dn.items()}
             for band, file in files.items():
                 grid = GRID_OF_BAND[band]
-                plane = _shifted(plane_of(block.dn, band), info.offset_dn[band] - offset_dn)
+                shift_dn = info.offset_dn[band] - offset_dn
+                plane = _shifted(plane_of(block.dn, band), shift_dn, has_data[grid])
                 window = Window(0, block.row // grid, plane.shape[1], plane.shape[0])
                 file.write(plane, 1, window=window)
     finally:
@@ -214,12 +219,12 @@ def _plain_file(info: StripInfo, band: Band, path: Path) -> DatasetWriter:
     )
 
 
-def _shifted(plane: U16, shift_dn: int) -> U16:
-    """``plane`` with ``shift_dn`` added where there is data."""
+def _shifted(plane: U16, shift_dn: int, has_data: NDArray[np.bool_]) -> U16:
+    """``plane`` with ``shift_dn`` added where there is data, 0 elsewhere."""
     if not shift_dn:
         return plane
     shifted = np.clip(plane.astype(np.int32) + shift_dn, 1, 65535).astype(np.uint16)
-    shifted[plane == 0] = 0
+    shifted[~has_data] = 0
     return shifted
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import gcd
 from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
@@ -347,6 +348,10 @@ def _bounds_between(config: Config) -> Iterator[tuple[str, str]]:
                 yield key, "stand_in is for benches: board.is_flight is true"
     if config.engine.stand_in is not None and board.is_flight:
         yield "engine.stand_in", "is for benches: board.is_flight is true"
+    rows_px, columns_px = config.tiles.inner_rows_px, config.tiles.inner_columns_px
+    if gcd(rows_px, columns_px) % config.products.quicklook_pitch_px:
+        sides = f"tiles.inner_rows_px and tiles.inner_columns_px, {rows_px} and {columns_px}"
+        yield "products.quicklook_pitch_px", f"must be a divisor of {sides}"
     yield from _bounds_of_service(config.service, memory)
 
 

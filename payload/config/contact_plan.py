@@ -78,12 +78,14 @@ def contact_at(contacts: tuple[Contact, ...], utc_ns: int) -> Contact | None:
 
 
 def _utc_ns(text: str) -> int | None:
-    """Nanoseconds since the Unix epoch; only times that say that they are UTC."""
+    """Nanoseconds since the Unix epoch; only times that say that they are UTC, and nothing else."""
     if not text.endswith("Z"):
         return None
     try:
-        found = datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)
+        found = datetime.fromisoformat(text[:-1])
     except ValueError:
         return None
-    since = found - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    if found.tzinfo is not None:
+        return None
+    since = found.replace(tzinfo=timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
     return (since.days * 86_400 + since.seconds) * _NS_PER_S + since.microseconds * 1000

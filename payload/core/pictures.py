@@ -1,7 +1,7 @@
 """What a person looks at: reduced true colour, class map and surface, side by side.
 
 Rules:
-1. A reduced pixel is the mean of its square of samples; at the strip's end, of those there are.
+1. A reduced pixel is the mean of those samples of its square that have data.
 2. Brightness is the square root of reflectance up to 0.5: shadows and clouds both show.
 3. Nothing is stretched by its own contents: the same ground looks the same in every picture.
 """
@@ -19,6 +19,7 @@ from payload.types import (
     BANDS_OF_GRID,
     COUNTS_OFFSET,
     COUNTS_PER_REFLECTANCE,
+    NO_DATA_COUNTS,
     U8,
     U16,
     Band,
@@ -74,17 +75,25 @@ def true_colour(counts: U16, pitch_px: int) -> U8:
 
 
 def _reduce(band: U16, pitch: int) -> NDArray[np.float64]:
+    """Means of squares; 0 where no sample has data."""
     rows, columns = band.shape
     if pitch == 1:
         return band.astype(np.float64)
+    if band.all():  # as nearly everywhere
+        return _sums(band, pitch) / np.outer(_spans(rows, pitch), _spans(columns, pitch))
+    seen = _sums((band != NO_DATA_COUNTS).view(np.uint8), pitch)
+    return _sums(band, pitch) / np.maximum(seen, 1)
+
+
+def _sums(band: NDArray[np.unsignedinteger], pitch: int) -> NDArray[np.uint32]:
+    rows, columns = band.shape
     high, wide = grid_size(rows, pitch), grid_size(columns, pitch)
     if (rows, columns) != (high * pitch, wide * pitch):
         band = np.pad(band, ((0, high * pitch - rows), (0, wide * pitch - columns)))
     # Rows first, in whole rows: four times as fast as np.add.reduceat.
     along = band.reshape(high, pitch, -1).sum(axis=1, dtype=np.uint32)
-    both = along.reshape(high, wide, pitch).sum(axis=2, dtype=np.uint32)
-    means: NDArray[np.float64] = both / np.outer(_spans(rows, pitch), _spans(columns, pitch))
-    return means
+    both: NDArray[np.uint32] = along.reshape(high, wide, pitch).sum(axis=2, dtype=np.uint32)
+    return both
 
 
 def _spans(size: int, pitch: int) -> NDArray[np.int64]:

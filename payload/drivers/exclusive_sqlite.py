@@ -25,6 +25,30 @@ def atomic(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def shrink(db: sqlite3.Connection, most_bytes: int) -> None:
+    """What the file no longer needs is the disk's again, where ``most_bytes`` or less are left in it.
+
+    Where somebody else is at work in it, or the disk is too full even for that, it stays as it is.
+    """
+    (page_bytes,), (pages,), (free,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count", "freelist_count")
+    )
+    if free * page_bytes > most_bytes >= (pages - free) * page_bytes:
+        with suppress(sqlite3.Error):
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def advice_on(error: Exception) -> str:
+    """What to do, by the words that SQLite has for its result codes."""
+    words = str(error)
+    if "full" in words or "disk I/O" in words:
+        return "; what was queued is still there: free some disk space and run again"
+    if "not a database" in words or "malformed" in words or "decode" in words:
+        return "; the file is damaged or no queue: move it away or use another --out"
+    return ""
+
+
 class ExclusiveSqlite:
     """The file, opened; ``db`` runs statements inside `storing`."""
 

@@ -24,6 +24,8 @@ TIFF_ERRORS = (
 
 _PIXEL_IS_POINT = 2
 _NO_EPSG = {0, 32767}  # undefined, user-defined
+_PIXEL_MIN_M, _PIXEL_MAX_M = 0.1, 10000.0  # as in a sidecar
+_COORDINATE_MAX_M = 1e8
 
 
 def georeference_of(page: tifffile.TiffPage) -> tuple[Georeference | None, float | None]:
@@ -40,12 +42,11 @@ def georeference_of(page: tifffile.TiffPage) -> tuple[Georeference | None, float
         half = 0.5 if int(keys.get("GTRasterTypeGeoKey", 1)) == _PIXEL_IS_POINT else 0.0
     except TIFF_ERRORS:
         return None, None
-    if epsg in _NO_EPSG or not 0 < down_m == across_m:
-        return None, None
-    return (
-        Georeference(epsg, easting_m - (column + half) * across_m, northing_m + (row + half) * down_m),
-        across_m,
-    )
+    west_m, north_m = easting_m - (column + half) * across_m, northing_m + (row + half) * down_m
+    is_square = down_m == across_m and _PIXEL_MIN_M <= across_m <= _PIXEL_MAX_M
+    if epsg in _NO_EPSG or not is_square or not max(abs(west_m), abs(north_m)) <= _COORDINATE_MAX_M:
+        return None, None  # not-a-number is never within
+    return Georeference(epsg, west_m, north_m), across_m
 
 
 def georeference_of_box(geojp2: bytes) -> tuple[Georeference | None, float | None]:

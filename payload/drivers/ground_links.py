@@ -2,7 +2,9 @@
 
 UDP: every datagram that comes to the own address is taken, telemetry goes to one address.
 TCP: every connection sends commands and gets all telemetry from then on. One that does not
-read loses the packets that find its buffer full; one that floods is read at its turn only.
+read loses the packets that find its buffer full; one that floods is read at its turn only. What
+goes wrong with a connection ends that one and nothing else; the peer is asked whether it is still
+there, and where there are CONNECTIONS_MAX, a new one takes the place of the one silent longest.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ _CHUNK_BYTES = 65536
 _DATAGRAMS_AT_ONCE = 64
 _UNSENT_MAX_BYTES = 1 << 20
 _UDP_ORIGIN = -1
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),  # s of silence, then asked
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),  # s between two questions
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),  # questions without an answer
+)
 
 Address = tuple[str, int]
 
@@ -30,6 +38,7 @@ class _Connection:
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
         self.unsent = bytearray()
+        self.is_broken = False
 
     def send(self, packet: bytes) -> bool:
         """Whether the packet is on its way; whole packets only, or the stream would be damaged."""
@@ -41,10 +50,25 @@ class _Connection:
 
     def flush(self) -> None:
         """As much as the connection takes now is gone."""
-        with suppress(BlockingIOError, ConnectionError):
+        try:
             while self.unsent:
                 sent = self.stream.send(self.unsent[:_CHUNK_BYTES])
                 del self.unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:  # reset, or its machine is gone: timed out, no route
+            self.unsent.clear()
+            self.is_broken = True
+
+    def receive(self) -> bytes | None:
+        """What has come; None if nothing has, no bytes if this is the end."""
+        self.flush()
+        try:
+            return b"" if self.is_broken else self.stream.recv(_CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
 
 class SocketLinks(GroundLinks):
@@ -61,7 +85,7 @@ class SocketLinks(GroundLinks):
         self._udp: socket.socket | None = None
         self._tcp: socket.socket | None = None
         self._udp_to = udp_to
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, _Connection] = {}  # the one silent longest first
         self.lost_packets = 0
         """Packets that a connection's full buffer or a missing receiver has cost so far."""
         try:
@@ -97,10 +121,11 @@ class SocketLinks(GroundLinks):
             poll.register(connection.stream, select.POLLIN | out)
         ready = {descriptor for descriptor, _ in poll.poll(timeout_s * 1000)}
         arrivals = self._datagrams() if self._udp and self._udp.fileno() in ready else []
-        for origin in [number for number in self._connections if number in ready]:
-            arrivals += self._received(origin)
+        for origin, connection in list(self._connections.items()):
+            if origin in ready or connection.is_broken:
+                arrivals += self._received(origin)
         if self._tcp and self._tcp.fileno() in ready:
-            self._accept(self._tcp)
+            arrivals += self._accept(self._tcp)
         return arrivals
 
     def send(self, packet: bytes) -> None:
@@ -126,36 +151,42 @@ class SocketLinks(GroundLinks):
     def _datagrams(self) -> list[Arrival]:
         assert self._udp is not None
         arrivals: list[Arrival] = []
-        with suppress(BlockingIOError, ConnectionError):
+        with suppress(OSError):  # nothing more has come, or the kernel tells of what we sent
             while len(arrivals) < _DATAGRAMS_AT_ONCE:
                 arrivals.append(Arrival(_UDP_ORIGIN, self._udp.recv(_CHUNK_BYTES), is_end=True))
         return arrivals
 
     def _received(self, origin: int) -> list[Arrival]:
-        connection = self._connections[origin]
-        connection.flush()
-        try:
-            content = connection.stream.recv(_CHUNK_BYTES)
-        except BlockingIOError:
+        content = self._connections[origin].receive()
+        if content is None:
             return []
-        except OSError:
-            content = b""
         if not content:
-            connection.stream.close()
-            del self._connections[origin]
-        return [Arrival(origin, content, is_end=not content)]
+            return [self._ended(origin)]
+        self._connections[origin] = self._connections.pop(origin)
+        return [Arrival(origin, content, is_end=False)]
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _ended(self, origin: int) -> Arrival:
+        self._connections.pop(origin).stream.close()
+        return Arrival(origin, b"", is_end=True)
+
+    def _accept(self, listener: socket.socket) -> list[Arrival]:
+        """A new connection is there; the end of the one that it takes the place of."""
         try:
             stream, _ = listener.accept()
         except OSError:  # gone again before we came
-            return
-        if len(self._connections) >= CONNECTIONS_MAX:
+            return []
+        try:
+            stream.setblocking(False)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in _KEEP_ALIVE:
+                stream.setsockopt(*option)
+        except OSError:
             stream.close()
-            return
-        stream.setblocking(False)
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return []
+        is_full = len(self._connections) >= CONNECTIONS_MAX
+        ended = [self._ended(next(iter(self._connections)))] if is_full else []
         self._connections[stream.fileno()] = _Connection(stream)
+        return ended
 
 
 def _opened(address: Address, kind: socket.SocketKind) -> socket.socket:

@@ -10,16 +10,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from payload.errors import StoreError
+from payload.transfer_ports import Key
 
 _CHUNK_BYTES = 1 << 18
 _PART_SUFFIX = ".part"
 _NAME_MAX_CHARS = 240
 
-Key = tuple[int, int]
-
 
 class FolderOfFiles:
-    """Implements `transfers.IncomingFiles`."""
+    """Implements `transfer_ports.IncomingFiles`."""
 
     def __init__(self, parts: Path, folder: Path, suffix: str = "") -> None:
         """Whole files go to ``folder`` with ``suffix`` at their names' end; both are made.
@@ -79,10 +78,8 @@ class FolderOfFiles:
         self._close(key)
         part, whole = self._part(key), self.path_of(name)
         with self._storing(whole):
-            if part.exists():
+            if part.exists():  # or it is there already
                 part.replace(whole)
-            elif not whole.exists():  # a file of no bytes has no part
-                whole.touch()
             for folder in (self._folder, self._parts):
                 descriptor = os.open(folder, os.O_RDONLY)
                 try:

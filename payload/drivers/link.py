@@ -17,7 +17,8 @@ _PART_SUFFIX = ".part"
 class FolderLink:
     """Implements `ports.Link`: a product is a file, whole and on the disk, or not there.
 
-    A product that is sent twice (the acknowledgement was lost) is the same file again.
+    A product that is sent twice (the acknowledgement was lost) is the same file again; another
+    product of that name, as another board makes of the same strip, is not written over.
     """
 
     def __init__(self, folder: Path, contact: Contact) -> None:
@@ -45,6 +46,8 @@ class FolderLink:
         whole = self._folder / (quote(name, safe="") + PRODUCT_SUFFIX)
         part = whole.with_name(whole.name + _PART_SUFFIX)
         try:
+            if whole.exists() and whole.read_bytes() != body:
+                raise LinkError(f"{whole}: holds another product of that name; use another folder")
             _write(part, body)
             part.replace(whole)
             _sync(self._folder)

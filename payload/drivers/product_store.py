@@ -4,7 +4,8 @@ Write-ahead log with synchronous=FULL: what was committed is on the disk when th
 what was not is gone as a whole (https://www.sqlite.org/wal.html, pragma.html#pragma_synchronous).
 One process makes products and one sends them; it may be the same, or both at a time on their
 own. Each keeps others of its role out. Any may look on through a store opened with no role.
-What the sender holds is on its way to the ground and cannot be evicted by the maker.
+What the sender holds is on its way to the ground and cannot be evicted by the maker. A full
+disk stops the maker and never the sender (`drivers.ballast`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from payload.drivers.exclusive_sqlite import atomic
+from payload.drivers.ballast import Ballast
+from payload.drivers.exclusive_sqlite import advice_on, atomic, shrink
 from payload.drivers.store_lock import BOTH, Role, lock_store
 from payload.drivers.store_rows import FORGET_THUMBNAILS, StoreCounters, entry_of, key_of, record_of, text_of
 from payload.errors import StoreError
@@ -28,6 +30,7 @@ SCHEMA_VERSION = 2
 _PAGE_BYTES = 65536  # a body of a megabyte is sixteen pages: half the time of pages of 8192
 _CACHE_KIB = 1024
 _LOG_BYTES = 16 << 20
+_BALLAST_BYTES = 2 * _LOG_BYTES  # for what is in the log to go over into the file, and the log to go on
 _BUSY_TIMEOUT_S = 5.0
 _ENTRIES_AT_ONCE = 500
 _RECORDS_AT_ONCE = 20
@@ -64,12 +67,15 @@ class SqliteProductStore:
             StoreError: in use by another process, of another version, no store, or damaged.
         """
         self._path = path
+        self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), _BALLAST_BYTES)
         self._locks: list[int] = []
         self._db: sqlite3.Connection | None = None
         self._seen_version = 0
         try:
             for role in () if read_only else roles:
                 self._locks.append(lock_store(path, role))
+            if not read_only and Role.SENDER in roles:
+                self._ballast.drop_if_full()
             with self._storing("opened"):
                 self._open(read_only)
                 self._next_entry_id = self._counter("next_entry_id")
@@ -148,6 +154,7 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full, damaged, or the tile is here already.
         """
+        self._ballast.take()
         with self._transaction():
             self._insert_tile(record)
             for entry, product in accepted:
@@ -176,6 +183,7 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
+        self._ballast.drop_if_full()
         with self._transaction():
             if not self._is_queued(entry_id):
                 return False
@@ -251,6 +259,18 @@ class SqliteProductStore:
         """
         with self._transaction():
             self._remove(entry_id, "acknowledged")
+        if self._db is not None and not self._ballast.is_there():
+            with self._storing("read"):
+                shrink(self._db, _LOG_BYTES)
+
+    def discard(self, entry_id: int) -> None:
+        """The entry is damaged and leaves for good: it counts as evicted.
+
+        Raises:
+            StoreError: nothing changed; disk full, damaged, or no such entry.
+        """
+        with self._transaction():
+            self._remove(entry_id, "evicted")
 
     def counters(self) -> StoreCounters:
         """What ever came and went."""
@@ -375,15 +395,5 @@ class SqliteProductStore:
     def _storing(self, done: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: cannot be {done}: {error}{_advice(error)}") from error
-
-
-def _advice(error: sqlite3.Error) -> str:
-    """What to do, by the words that SQLite has for its result codes."""
-    words = str(error)
-    if "full" in words or "disk I/O" in words:
-        return "; what was queued is still there: free some disk space and run again"
-    if "not a database" in words or "malformed" in words:
-        return "; the file is damaged or no queue: move it away or use another --out"
-    return ""
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of a damaged schema
+            raise StoreError(f"{self._path}: cannot be {done}: {error}{advice_on(error)}") from error

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from xml.etree import ElementTree
 
+from payload.drivers.strip_header import UTC_MAX_NS
 from payload.errors import StripError
 from payload.types import Band, Georeference
 
@@ -96,11 +97,11 @@ def read_tile_metadata(path: Path) -> TileMetadata:
     size = root.one("Size[@resolution='10']")
     place = root.one("Geoposition[@resolution='10']")
     sun = [
-        (root.angle_in(sun, "ZENITH_ANGLE"), root.angle_in(sun, "AZIMUTH_ANGLE"))
+        (root.angle_in(sun, "ZENITH_ANGLE", 90), root.angle_in(sun, "AZIMUTH_ANGLE", 360))
         for sun in root.elements("Mean_Sun_Angle")
     ]
     views = [
-        (root.angle_in(view, "ZENITH_ANGLE"), root.angle_in(view, "AZIMUTH_ANGLE"))
+        (root.angle_in(view, "ZENITH_ANGLE", 90), root.angle_in(view, "AZIMUTH_ANGLE", 360))
         for view in root.elements("Mean_Viewing_Incidence_Angle")
     ]
     sun_zenith_deg, sun_azimuth_deg = _mean_direction(sun)
@@ -221,12 +222,13 @@ class _Xml:
             raise StripError(f"{self.path}: {tag} '{text}' must be a number, {low} to {high}")
         return value
 
-    def angle_in(self, element: ElementTree.Element, tag: str) -> float:
-        """Degrees, or not-a-number where the product has none."""
+    def angle_in(self, element: ElementTree.Element, tag: str, high_deg: float) -> float:
+        """Degrees, or not-a-number where the product has none from 0 to ``high_deg``."""
         try:
-            return float(element.findtext(f"{{*}}{tag}", "nan"))
+            angle_deg = float(element.findtext(f"{{*}}{tag}", "nan"))
         except ValueError:
             return math.nan
+        return angle_deg if 0 <= angle_deg <= high_deg else math.nan
 
     def instant(self, tag: str) -> int:
         """An instant of UTC, nanoseconds since the Unix epoch."""
@@ -237,7 +239,10 @@ class _Xml:
             fraction_ns = int(fraction[:9].ljust(9, "0")) if fraction else 0
         except ValueError as error:
             raise StripError(f"{self.path}: {tag} '{text}' is not like 2024-01-20T10:53:41.024Z") from error
-        return since // timedelta(seconds=1) * _SECOND_NS + fraction_ns
+        instant_ns = since // timedelta(seconds=1) * _SECOND_NS + fraction_ns
+        if not 0 <= instant_ns <= UTC_MAX_NS:
+            raise StripError(f"{self.path}: {tag} '{text}' is not between 1970 and 2116")
+        return instant_ns
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

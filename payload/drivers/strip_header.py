@@ -20,8 +20,11 @@ GROUND_SPEED_M_S = 6633.0
 """Speed of the point below Sentinel-2: sqrt(GM / a) R / a of a circular orbit at 786 km (ESA's
 mean altitude), with GM 3.986004e14 m3/s2, a = 6378.1 + 786 km and R 6371 km."""
 
+UTC_MAX_NS = 2**62
+"""In 2116; what is sensed that much later still has a number of 64 bits."""
+
 _StripName = Annotated[str, Text("the name of the acquisition", 64)]
-_UtcNs = Annotated[int, Range(0, 2**63 - 1, "ns since the Unix epoch")]
+_UtcNs = Annotated[int, Range(0, UTC_MAX_NS, "ns since the Unix epoch")]
 _Period = Annotated[float, Range(1e-6, 10.0, "s")]
 _Pitch = Annotated[float, Range(0.1, 10000.0, "m")]
 _Offset = Annotated[int, Range(-32768, 32767, "dn")]

@@ -4,13 +4,16 @@ A YAML header beside it (`strip_header.RawHeader`) says what the frames (`raw_fr
 
 Rules:
     rows of a frame that is missing or damaged are 0 and named
-    a stream that ends early still gives every row of the strip, the rest of them 0
+    a stream that ends early gives the rows that came, and those it was asked for with them as 0
+    a stream is not opened before its first row is wanted: who plans a FIFO takes nothing from it
     a stream without one sound frame of this strip is no strip
 """
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from pathlib import Path
 
 from payload.drivers.native_grids import empty_dn, rows_of
@@ -25,33 +28,29 @@ _OVERHEAD_BYTES = 65536
 
 
 def open_raw(path: Path) -> RawStrip:
-    """The strip whose header is ``path``; waits until a FIFO has a writer.
+    """The strip whose header is ``path``.
 
     Raises:
-        StripError: the header cannot be used, or the stream cannot be opened.
+        StripError: the header cannot be used, or there is no stream.
     """
     header = read_raw_header(path)
-    try:
-        if header.stream == STANDARD_INPUT:
-            stream = io.FileIO(0, closefd=False)
-        else:
-            stream = io.FileIO(path.parent / header.stream)
-    except OSError as error:
-        raise StripError(f"{path}: stream: '{header.stream}' cannot be opened: {error.strerror}") from error
-    return RawStrip(path, header, stream)
+    place = path.parent / header.stream
+    if header.stream != STANDARD_INPUT and (place.is_dir() or not place.exists()):
+        reason = os.strerror(errno.EISDIR if place.is_dir() else errno.ENOENT)
+        raise StripError(f"{path}: stream: '{header.stream}' cannot be opened: {reason}")
+    return RawStrip(path, header)
 
 
 class RawStrip:
     """A `StripSource` over a stream of frames."""
 
-    def __init__(self, path: Path, header: RawHeader, stream: io.FileIO) -> None:
-        """Reads the strip of ``header``, which came from ``path``, from ``stream``."""
+    def __init__(self, path: Path, header: RawHeader) -> None:
+        """Reads the strip of ``header``, which came from ``path``."""
         self._path = path
+        self._header = header
         self._info = header.info
-        self._stream = stream
         self._layout = FrameLayout(header.columns)
-        frames = -(-header.rows // FRAME_ROWS)
-        self._reader = FrameReader(stream, self._layout, frames, header.crc)
+        self._opened: tuple[io.FileIO, FrameReader] | None = None
         self._row = 0
         self._held: int | None = None
         self._is_ended = False
@@ -76,7 +75,8 @@ class RawStrip:
             return None
         if count > self._dn[Grid.R10M].shape[1]:
             self._dn = empty_dn(count, self._info.columns)
-        self._reader.faults.clear()
+        reader = self._reader()
+        reader.faults.clear()
         missing: list[int] = []
         for start in range(0, count, FRAME_ROWS):
             dn = rows_of(self._dn, start, min(start + FRAME_ROWS, count))
@@ -86,8 +86,10 @@ class RawStrip:
                 missing.append(row + start)
                 for planes in dn.values():
                     planes[...] = 0
+        if self._is_ended and len(missing) * FRAME_ROWS >= count and not reader.faults:
+            return None
         self._row = row + count
-        faults = (*self._reader.faults, *self._missing_faults(missing))
+        faults = (*reader.faults, *self._missing_faults(missing))
         return RowBlock(row, count, rows_of(self._dn, 0, count), faults)
 
     def skip(self, rows: int) -> None:
@@ -96,19 +98,41 @@ class RawStrip:
         end = min(self._row + rows, self._info.rows)
         for row in range(self._row, end, FRAME_ROWS):
             frame = row // FRAME_ROWS
-            if self._held is None and self._reader.pass_over(frame):
+            if self._held is None and self._reader().pass_over(frame):
                 self._has_begun = True
             elif self._has_next(frame):
                 self._release()
         self._row = end
 
     def close(self) -> None:
-        self._stream.close()
+        if self._opened is not None:
+            self._opened[0].close()
+
+    def _reader(self) -> FrameReader:
+        """Waits until a FIFO has a writer, the first time.
+
+        Raises:
+            StripError: the stream cannot be opened.
+        """
+        if self._opened is None:
+            name = self._header.stream
+            try:
+                if name == STANDARD_INPUT:
+                    stream = io.FileIO(0, closefd=False)
+                else:
+                    stream = io.FileIO(self._path.parent / name)
+            except OSError as error:
+                raise StripError(
+                    f"{self._path}: stream: '{name}' cannot be opened: {error.strerror}"
+                ) from error
+            frames = -(-self._header.rows // FRAME_ROWS)
+            self._opened = stream, FrameReader(stream, self._layout, frames, self._header.crc)
+        return self._opened[1]
 
     def _has_next(self, frame: int) -> bool:
         """Whether the reader holds ``frame`` now; a later one waits in it for its turn."""
         if self._held is None and not self._is_ended:
-            self._held = self._reader.advance(frame)
+            self._held = self._reader().advance(frame)
             self._is_ended = self._held is None
             if self._is_ended and not self._has_begun:
                 raise StripError(
@@ -119,13 +143,13 @@ class RawStrip:
         return self._held == frame
 
     def _copy(self, dn: dict[Grid, U16]) -> None:
-        for grid, samples in self._reader.samples.items():
+        for grid, samples in self._reader().samples.items():
             planes = dn[grid]
             planes[...] = samples[: planes.shape[1]].transpose(1, 0, 2)
         self._release()
 
     def _release(self) -> None:
-        self._reader.release()
+        self._reader().release()
         self._held = None
 
     def _missing_faults(self, missing: list[int]) -> list[str]:

@@ -10,7 +10,8 @@ Rules:
    added; what is on its way already is ranked with it.
 3. A product leaves the queue when the ground's Finished PDU says that it is there; one that the
    ground refuses is offered again in the next pass.
-4. No more bytes are given to the link than its rate allows, in bursts of BURST_S at most.
+4. No more bytes are given to the link than its rate allows, in bursts of BURST_S at most. On a link
+   faster than this program a turn ends after WORK_S: the loop has more to do than passes.
 5. A disk that fails ends the pass; what was queued is queued, and the transfers are taken from
    the journal again when the next pass begins.
 """
@@ -26,16 +27,20 @@ from payload.config.contact_plan import contact_at
 from payload.core.cfdp import CfdpParameters, OutgoingFile, SendEnded
 from payload.core.cfdp.checksums import crc_32
 from payload.core.pass_plan import aged, plan_pass
+from payload.core.sealed import is_sealed
 from payload.core.telemetry import Telemetry
 from payload.errors import ConfigError, StoreError
 from payload.flight.calls import Now, Quiet
 from payload.ports import ProductStore
-from payload.transfers import IncomingFiles, TransferJournal, Transfers
+from payload.transfer_ports import IncomingFiles, TransferJournal
+from payload.transfers import Transfers
 from payload.types import Contact, QueueEntry
 
 BURST_S = 0.25
 TURN_S = 0.02
 """Of the loop, during a pass."""
+WORK_S = 0.04
+"""Of one turn, after which no more packets are made in it."""
 
 _NS_PER_S = 1_000_000_000
 _REPLAN_NS = 2 * _NS_PER_S
@@ -72,11 +77,13 @@ class Passes(Quiet):
         files: IncomingFiles,
         telemetry: Telemetry,
         send: Callable[[bytes], None],
+        mono_ns: Callable[[], int],
     ) -> None:
         """Goes on where the journal left off, when the next contact begins.
 
         Args:
             plan_changed: the contact plan if it is a new one; ConfigError if that cannot be used.
+            mono_ns: the monotonic clock, for how long a turn has taken.
         """
         self._config = config
         self._plan_changed = plan_changed
@@ -88,6 +95,8 @@ class Passes(Quiet):
         self._files = files
         self._telemetry = telemetry
         self._send = send
+        self._mono_ns = mono_ns
+        self._is_behind = False
         self._contact: Contact | None = None
         self._broken: Contact | None = None
         self._order: list[QueueEntry] = []
@@ -126,8 +135,11 @@ class Passes(Quiet):
         return {self._config().downlink.apid: self._receive}
 
     def pause_s(self) -> float:
-        """Short while the ground is there: the rate is kept in small bursts."""
-        return super().pause_s() if self._contact is None else TURN_S
+        """Short while the ground is there: the rate is kept in small bursts; none where the link is
+        faster than we are."""
+        if self._contact is None:
+            return super().pause_s()
+        return 0.0 if self._is_behind else TURN_S
 
     def _receive(self, pdu: bytes, now: Now) -> None:
         """Outside a pass nothing is taken: it could not be put on the disk in order."""
@@ -213,13 +225,20 @@ class Passes(Quiet):
         self._last_ns = now.mono_ns
         burst_bytes = max(rate_bytes_s * BURST_S, 4096.0)
         self._room_bytes = min(self._room_bytes + passed_s * rate_bytes_s, burst_bytes)
-        while self._room_bytes > 0:
+        self._give(now)
+        self._tell()
+
+    def _give(self, now: Now) -> None:
+        """The link has what there is room for now, or what could be made in WORK_S."""
+        began_ns = self._mono_ns()
+        self._is_behind = False
+        while self._room_bytes > 0 and not self._is_behind:
             packet = self._next_packet(now)
             if packet is None:
-                break
+                return
             self._room_bytes -= len(packet)
             self._send(packet)
-        self._tell()
+            self._is_behind = self._mono_ns() - began_ns >= WORK_S * _NS_PER_S
 
     def _next_packet(self, now: Now) -> bytes | None:
         entity = self._transfers.entity
@@ -235,6 +254,11 @@ class Passes(Quiet):
             if not self._store.hold(entry.entry_id):  # evicted a moment ago
                 continue
             body = self._body(name)
+            if not is_sealed(body):  # SQLite has no checksums; the ground would refuse it
+                self._store.discard(entry.entry_id)
+                self._forget(name)
+                self._telemetry.event("product_damaged", product_id=name)
+                continue
             self._transfers.entity.put(OutgoingFile(name, len(body), crc_32(body), self._priorities[name]))
             return True
         return False
@@ -246,6 +270,10 @@ class Passes(Quiet):
                 self._bodies.popitem(last=False)
         self._bodies.move_to_end(name)
         return self._bodies[name]
+
+    def _forget(self, name: str) -> None:
+        self._bodies.pop(name, None)
+        del self._entries[name]
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """Bytes of a product on its way down."""

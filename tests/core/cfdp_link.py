@@ -26,6 +26,7 @@ from payload.core.cfdp import (
     VerifyFile,
 )
 from payload.core.cfdp.checksums import FileChecksum, crc_32
+from payload.transfer_ports import ClosedTransfer
 
 NS_PER_S = 1_000_000_000
 FLIGHT, GROUND = 2, 1
@@ -57,7 +58,7 @@ class End:
         self.deliveries: list[str] = []
         self.ended: list[SendEnded] = []
         self.journal: dict[TransactionId, SendSnapshot | ReceiveSnapshot] = {}
-        self.closed: dict[TransactionId, int] = {}
+        self.closed: dict[TransactionId, ClosedTransfer] = {}
         self.parts: dict[TransactionId, bytearray] = {}
         self.unsynced: list[tuple[TransactionId, int, int]] = []
         self.next_sequence = 1
@@ -92,7 +93,8 @@ class End:
         elif isinstance(effect, Close):
             self.journal.pop(effect.transaction, None)
             self.parts.pop(effect.transaction, None)
-            self.closed[effect.transaction] = effect.condition
+            if effect.closed:
+                self.closed[effect.transaction] = effect.closed
         elif isinstance(effect, SendEnded):
             self.ended.append(effect)
 

@@ -25,6 +25,13 @@ def test_brightness_is_fixed_and_no_data_is_black() -> None:
     assert true_colour(counts, 1)[0, 0].tolist() == [0, 0, 128, 255]
 
 
+def test_a_square_that_is_partly_without_data_shows_what_it_has() -> None:
+    counts = np.full((4, 24, 24), 2250, np.uint16)
+    counts[:, :11, :12] = 0
+    counts[:, 12:, :12] = 0
+    assert true_colour(counts, 12)[0].tolist() == [[128, 128], [0, 128]]
+
+
 def test_the_picture_of_a_strip_is_its_tiles_in_their_places() -> None:
     tiles = TileGrid(48, 96, 24)
     tiling = Tiling(tiles, 100, 200)

@@ -28,10 +28,13 @@ def test_a_sent_product_is_a_file_of_its_name_and_nothing_else_is_there(tmp_path
 
 
 def test_what_is_sent_twice_is_one_file(tmp_path: Path) -> None:
-    for body in (b"first", b"again"):
-        assert FolderLink(tmp_path, LONG).send("P", body)
+    for _ in range(2):
+        assert FolderLink(tmp_path, LONG).send("P", b"body")
     assert names(tmp_path) == ["P.skp"]
-    assert (tmp_path / "P.skp").read_bytes() == b"again"
+    with pytest.raises(LinkError, match="holds another product of that name"):
+        FolderLink(tmp_path, LONG).send("P", b"of another board")
+    assert names(tmp_path) == ["P.skp"]
+    assert (tmp_path / "P.skp").read_bytes() == b"body"
 
 
 def test_no_more_goes_down_than_fits_the_contact(tmp_path: Path) -> None:
@@ -55,8 +58,8 @@ def test_no_name_leaves_the_folder_and_no_two_share_a_file(
 ) -> None:
     folder = tmp_path_factory.mktemp("ground")
     link = FolderLink(folder / "in", LONG)
-    assert link.send(name, b"1")
-    assert link.send(other, b"2")
+    for each in (name, other):
+        assert link.send(each, each.encode("utf-8", "surrogatepass"))
     assert names(folder) == ["in"]
     assert len(names(folder / "in")) == len({name, other})
     assert all(entry.endswith(".skp") for entry in names(folder / "in"))

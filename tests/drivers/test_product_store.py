@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from payload.core.sealed import SEAL_BYTES, sealed
 from payload.drivers.product_store import APPLICATION_ID, SCHEMA_VERSION, SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.errors import StoreError
@@ -38,7 +39,7 @@ def record(index: int, strip_id: str = STRIP) -> TileRecord:
 
 def pair(store: SqliteProductStore, name: str, size_bytes: int = 100) -> tuple[QueueEntry, Product]:
     entry_id = store.next_entry_id()
-    body = np.random.default_rng(entry_id).bytes(size_bytes)
+    body = sealed([np.random.default_rng(entry_id).bytes(size_bytes - SEAL_BYTES)])
     kind = ProductKind.CLASSES
     product = Product(name, STRIP, kind, 0, Window(0, 0, 1, 1), 0.1 * entry_id, "why", 10**18 + 1, body)
     return QueueEntry(
@@ -56,7 +57,7 @@ def state(store: SqliteProductStore) -> tuple[object, ...]:
 def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None:
     store = SqliteProductStore(tmp_path / "queue.sqlite")
     store.begin_strip(STRIP, "f" * 64)
-    pairs = [pair(store, f"P{i}", 1000 * i + 1) for i in range(3)]
+    pairs = [pair(store, f"P{i}", 1000 * i + SEAL_BYTES) for i in range(3)]
     store.commit_tile(record(0), pairs, [])
     store.commit_tile(record(1), [], [pairs[1][0].entry_id])
     before = state(store)
@@ -67,7 +68,7 @@ def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None
     assert state(again) == before
     assert list(again.entries()) == [pairs[0][0], pairs[2][0]]
     assert again.body(pairs[2][0].entry_id) == pairs[2][1].body
-    assert astuple(again.counters()) == (3, 3003, 1, 1001, 0, 0)
+    assert astuple(again.counters()) == (3, 3012, 1, 1004, 0, 0)
     found = next(again.tile_records(STRIP))
     expected = record(0)
     assert (found.inner, found.stats, found.engines) == (expected.inner, STATS, expected.engines)

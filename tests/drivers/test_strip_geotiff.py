@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,18 @@ def test_every_layout_gives_the_same_strip(tmp_path: Path, layout: str, is_conti
     assert (strip.info.strip_id, strip.info.ground_sample_m) == ("patch", 10.0)
     assert strip.info.offset_dn == dict.fromkeys(Band, 0)
     assert strip.info.quantification_dn == 10000
+
+
+@pytest.mark.parametrize("easting", [float("nan"), float("inf"), 1e12])
+def test_a_place_that_is_none_is_no_place(tmp_path: Path, easting: float) -> None:
+    path = tmp_path / "patch.tif"
+    write_geotiff(path, stack_of(ROWS, COLUMNS), True, **LAYOUTS[next(iter(LAYOUTS))])
+    content = path.read_bytes()
+    assert content.count(struct.pack("<d", 300000.0)) == 1
+    path.write_bytes(content.replace(struct.pack("<d", 300000.0), struct.pack("<d", easting)))
+    strip = open_geotiff(path, tmp_path)
+    strip.close()
+    assert strip.info.georeference is None
 
 
 @pytest.fixture(scope="module")

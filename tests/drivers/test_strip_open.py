@@ -12,16 +12,21 @@ import pytest
 import rasterio
 
 from payload.bands import plane_of
+from payload.core.radiometry import DnScale
 from payload.drivers.strip_header import Sidecar, ascii_id, read_sidecar, strip_of_pictures
 from payload.drivers.strip_raw import RawStrip
 from payload.drivers.strip_tiled import TiledStrip
 from payload.drivers.strips import open_strip
 from payload.errors import StripError
-from payload.types import Band, Grid
+from payload.ports import StripSource
+from payload.types import U16, Band, Grid
 from tests.drivers.strip_material import (
+    StripInMemory,
     assert_equal,
+    made_up_dn,
     read_all,
     stack_of,
+    strip_info,
     write_geotiff,
     write_raw_strip,
     write_safe_strip,
@@ -139,3 +144,65 @@ def test_the_tools_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit) as ended:
             safe_tool.main(arguments)
         assert ended.value.code == 2
+
+
+def counts_of(strip: StripSource) -> dict[Grid, U16]:
+    """What flight makes of all rows of ``strip``."""
+    found, _ = read_all(strip)
+    strip.close()
+    scale = DnScale(strip.info.offset_dn, strip.info.quantification_dn)
+    counts = {grid: np.empty_like(samples) for grid, samples in found.items()}
+    for grid, samples in found.items():
+        scale.to_counts(samples, grid, counts[grid])
+    return counts
+
+
+def test_what_is_dark_in_one_band_is_dark_in_a_product_with_an_offset_too(tmp_path: Path) -> None:
+    """Before baseline 04.00 a dark sample is 0 as no data is; other bands tell which."""
+    dn = made_up_dn(120, 132)
+    dn[Grid.R20M][5, 10:30] = 0
+    dn[Grid.R10M][:, 60:80] = 0
+    info = strip_info(120, 132, offset_dn=dict.fromkeys(Band, 0))
+    safe_tool.write_safe(StripInMemory(info, dn), tmp_path / "a.SAFE", "05.10", dict.fromkeys(Grid, 64))
+    expected = counts_of(StripInMemory(info, dn))
+    assert_equal(counts_of(open_strip(tmp_path / "a.SAFE", tmp_path)), expected)
+    assert (expected[Grid.R20M][5, 10:30, 20:] == 1000).all()
+    assert (expected[Grid.R10M][:, 60:80] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["strip.yaml", "strip.raw", "other.yaml"])
+def test_a_strip_is_never_written_over_the_one_that_it_is_made_of(tmp_path: Path, name: str) -> None:
+    header, _ = write_raw_strip(tmp_path, 36, 48)
+    stream = tmp_path / "strip.raw"
+    if name == "other.yaml":  # whose stream is named as the one to be written
+        stream = stream.rename(tmp_path / "other.raw")
+        header.write_text(header.read_text().replace("strip.raw", "other.raw"))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit) as ended:
+        raw_tool.main([str(header), str(tmp_path / name)])
+    assert ended.value.code == 2
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_stream_may_be_written_from_what_it_replaces(tmp_path: Path) -> None:
+    header, dn = write_raw_strip(tmp_path, 36, 48)
+    source = open_strip(header, tmp_path)
+    raw_tool.write_raw(header, source.info, raw_tool.blocks_of(source))
+    source.close()
+    again = open_strip(header, tmp_path)
+    found, faults = read_all(again)
+    again.close()
+    assert not faults
+    assert_equal(found, dn)
+
+
+def test_a_folder_that_is_not_there_is_made_and_one_that_cannot_be_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, _ = write_raw_strip(tmp_path, 12, 12)
+    assert raw_tool.main([str(header), str(tmp_path / "new" / "deep" / "out.yaml")]) == 0
+    assert (tmp_path / "new" / "deep" / "out.raw").is_file()
+    with pytest.raises(SystemExit) as ended:
+        raw_tool.main([str(header), str(header / "out.yaml")])
+    assert ended.value.code == 2
+    assert "strip.yaml" in capsys.readouterr().err

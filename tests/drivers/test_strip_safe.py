@@ -248,7 +248,7 @@ def test_mean_angles_leave_out_what_is_not_a_number_and_average_directions_as_ve
 ) -> None:
     path = next(copy.rglob("MTD_TL.xml"))
     text = path.read_text()
-    views = iter([("4.0", "359.0"), ("4.0", "1.0")] + [("NaN", "NaN")] * 11)
+    views = iter([("4.0", "359.0"), ("4.0", "1.0"), ("999", "5.0"), ("5.0", "-1")] + [("NaN", "NaN")] * 9)
 
     def replace_view(match: re.Match[str]) -> str:
         zenith, azimuth = next(views)

@@ -95,6 +95,8 @@ def test_images_of_one_strip_agree_in_size_or_the_strip_is_refused(copy: Path, t
         ("MTD_MSIL1C.xml", r'band_id="0"', 'band_id="13"', "band_id 13"),
         ("MTD_MSIL1C.xml", r">05.10<", ">five<", "PROCESSING_BASELINE 'five' is not like 05.10"),
         ("MTD_MSIL1C.xml", r">2024-01-20T", ">yesterday", "PRODUCT_START_TIME 'yesterday"),
+        ("MTD_MSIL1C.xml", r">2024-01-20T", ">9999-01-20T", "is not between 1970 and 2116"),
+        ("MTD_MSIL1C.xml", r">2024-01-20T", ">1900-01-20T", "is not between 1970 and 2116"),
         ("MTD_MSIL1C.xml", r"_INDEX>0<", "_INDEX>7<", "NODATA is '7'; only 0 is understood"),
         ("MTD_TL.xml", r"EPSG:32631", "EPSG:UTM", "HORIZONTAL_CS_CODE 'UTM'"),
         ("MTD_TL.xml", r"<NROWS>270</NROWS>", "<NROWS>-1</NROWS>", "NROWS '-1'"),

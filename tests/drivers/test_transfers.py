@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,9 @@ from payload.core.cfdp.records import OutgoingFile, ReceiveSnapshot, SendSnapsho
 from payload.core.cfdp.rows import key_of, snapshot_of, text_of
 from payload.drivers.incoming_files import FolderOfFiles
 from payload.drivers.plan_file import PlanFile
-from payload.drivers.transfer_journal import SqliteTransferJournal
+from payload.drivers.transfer_journal import APPLICATION_ID, SqliteTransferJournal
 from payload.errors import ConfigError, StoreError
-from payload.ports import CLOSED_TRANSFERS_MAX
+from payload.transfer_ports import CLOSED_TRANSFERS_MAX, ClosedTransfer
 
 ids = st.builds(TransactionId, st.integers(0, 65535), st.integers(0, 2**32 - 1))
 whole = st.integers(0, 2**32 - 1)
@@ -57,43 +58,71 @@ def test_a_damaged_text_is_a_store_error(text: str) -> None:
 
 
 def test_the_journal_knows_open_and_closed_transfers_and_no_sequence_twice(tmp_path: Path) -> None:
-    journal = SqliteTransferJournal(tmp_path / "j")
+    journal = SqliteTransferJournal(tmp_path / "j", 1)
     assert journal.load() == ([], {}, 1)
     journal.commit({(2, 1): "a", (2, 2): "b"}, {}, 3)
-    journal.commit({(2, 2): "c"}, {(2, 1): 0, (1, 9): 5}, 3)
+    endings = {(1, 8): ClosedTransfer(0, (7, 5)), (1, 9): ClosedTransfer(5, None)}
+    journal.commit({(2, 2): "c"}, {(2, 1): None, **endings}, 3)
     journal.close()
-    journal = SqliteTransferJournal(tmp_path / "j")
-    assert journal.load() == (["c"], {(2, 1): 0, (1, 9): 5}, 3)
-    journal.commit({}, {(2, 2): 0}, 2)
-    assert journal.load()[2] == 3
+    journal = SqliteTransferJournal(tmp_path / "j", 1)
+    assert journal.load() == (["c"], endings, 3)
+    journal.commit({}, {(2, 2): None}, 2)
+    assert journal.load() == ([], endings, 3)
     journal.close()
 
 
 def test_the_journal_remembers_the_latest_closed_ones_only(tmp_path: Path) -> None:
-    journal = SqliteTransferJournal(tmp_path / "j")
-    journal.commit({}, {(2, number): 0 for number in range(CLOSED_TRANSFERS_MAX + 10)}, 1)
+    journal = SqliteTransferJournal(tmp_path / "j", 1)
+    ending = ClosedTransfer(0, (1, 2))
+    journal.commit({}, {(1, number): ending for number in range(CLOSED_TRANSFERS_MAX + 10)}, 1)
+    journal.commit({}, {(2, number): None for number in range(100)}, 1)  # our own take no room
     closed = journal.load()[1]
-    assert list(closed) == [(2, number) for number in range(10, CLOSED_TRANSFERS_MAX + 10)]
+    assert list(closed) == [(1, number) for number in range(10, CLOSED_TRANSFERS_MAX + 10)]
     journal.close()
 
 
 def test_one_process_has_the_journal_and_no_other_file_is_taken_for_one(tmp_path: Path) -> None:
-    journal = SqliteTransferJournal(tmp_path / "j")
+    journal = SqliteTransferJournal(tmp_path / "j", 1)
     with pytest.raises(StoreError, match="another station or payload"):
-        SqliteTransferJournal(tmp_path / "j")
+        SqliteTransferJournal(tmp_path / "j", 1)
     journal.close()
     (tmp_path / "text").write_text("no database, but long enough to be looked at " * 40)
     with pytest.raises(StoreError, match="text"):
-        SqliteTransferJournal(tmp_path / "text")
+        SqliteTransferJournal(tmp_path / "text", 1)
+
+
+def test_a_journal_of_an_earlier_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "j")
+    old.executescript(
+        f"PRAGMA application_id = {APPLICATION_ID}; CREATE TABLE opened (source, sequence, snapshot);"
+        "CREATE TABLE closed (number, source, sequence, condition);"
+        "CREATE TABLE counter (name, value); INSERT INTO counter VALUES ('next_sequence', 7)"
+    )
+    old.close()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="journal of transfers of another version"):
+            SqliteTransferJournal(tmp_path / "j", 1)
+    old = sqlite3.connect(tmp_path / "j")
+    assert old.execute("SELECT value FROM counter").fetchall() == [(7,)]
+    old.close()
+
+
+def test_a_new_journal_begins_with_the_number_that_it_is_told_and_an_old_one_goes_on(tmp_path: Path) -> None:
+    for first, found in ((1_800_000_000, 1_800_000_000), (1_900_000_000, 1_800_000_001)):
+        journal = SqliteTransferJournal(tmp_path / "j", first)
+        assert journal.load()[2] == found
+        journal.commit({}, {}, 1_800_000_001)
+        journal.close()
 
 
 _COMMITTING = """
 import sys
 from pathlib import Path
 from payload.drivers.transfer_journal import SqliteTransferJournal
-journal = SqliteTransferJournal(Path(sys.argv[1]))
+from payload.transfer_ports import ClosedTransfer
+journal = SqliteTransferJournal(Path(sys.argv[1]), 1)
 for number in range(1, 1_000_000):
-    journal.commit({(2, number): str(number)}, {(2, number - 1): 0}, number + 1)
+    journal.commit({(2, number): str(number)}, {(2, number - 1): ClosedTransfer(0, (1, 2))}, number + 1)
     print(number, flush=True)
 """
 
@@ -110,7 +139,7 @@ def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
                 last = int(line)
                 if last == 20:
                     process.send_signal(signal.SIGKILL)
-        journal = SqliteTransferJournal(path)
+        journal = SqliteTransferJournal(path, 1)
         texts, closed, next_sequence = journal.load()
         journal.close()
         (text,) = texts
@@ -131,6 +160,7 @@ def test_a_file_is_whole_under_its_name_or_not_there(tmp_path: Path) -> None:
     assert b"".join(files.chunks((2, 1), "a")) == b"12345678"
     assert (tmp_path / "whole" / "a.skp").read_bytes() == b"12345678"
     assert list((tmp_path / "parts").iterdir()) == []
+    files.write((2, 2), 0, b"")
     files.deliver((2, 2), "empty")
     assert (tmp_path / "whole" / "empty.skp").read_bytes() == b""
     files.write((2, 3), 0, b"gone")
@@ -197,6 +227,8 @@ def test_a_plan_is_given_once_and_again_when_it_changes(tmp_path: Path) -> None:
         ("480.0", "5401.0", "before the end of the one before"),
         ("10:00:00Z", "10:00:00", "is no time in UTC"),
         ("10:00:00Z", "25:00:00Z", "is no time in UTC"),
+        ("10:00:00Z", "10:00:00+05:00Z", "is no time in UTC"),
+        ("10:00:00Z", "10:00:00+00:00Z", "is no time in UTC"),
         ("2e6", "0", "rate_bit_s"),
         ("overhead_ratio: 0.1", "overhead: 0.1", "unknown key"),
         ("contacts:", "passes:", "unknown key"),

@@ -35,11 +35,11 @@ def board() -> Config:
 class Ground:
     """Implements `transfers.FileUser`; survives restarts by its folder."""
 
-    def __init__(self, folder: Path, **changes: int) -> None:
+    def __init__(self, folder: Path, first_sequence: int = 1, **changes: int) -> None:
         values = {"answer_limit": 1000, "open_limit": 256, "file_max_bytes": 1 << 30} | changes
         setup = CfdpParameters(1, 2, 1024, 16_384, 0.0, 0.3, **values)
         self.files = FolderOfFiles(folder / "parts", folder / "products")
-        self.journal = SqliteTransferJournal(folder / "transfers.sqlite")
+        self.journal = SqliteTransferJournal(folder / "transfers.sqlite", first_sequence)
         self.transfers = Transfers(setup, board().downlink.apid, True, self.journal, self.files, self)
         self.transfers.entity.thaw(0)
         self.came: list[str] = []
@@ -68,6 +68,9 @@ class Flight:
 
     def __init__(self, folder: Path, contacts: tuple[Contact, ...]) -> None:
         self._folder = folder
+        self.first_sequence = 1
+        self.spent_ns = 0
+        """What one packet costs, in time that the payload's monotonic clock tells."""
         self._contacts = contacts
         self.config = board()
         self.sent: list[bytes] = []
@@ -76,7 +79,7 @@ class Flight:
     def _open(self) -> None:
         self.telemetry = Telemetry()
         self.store = SqliteProductStore(self._folder / "queue.sqlite", roles=(Role.SENDER,))
-        self.journal = SqliteTransferJournal(self._folder / "flight_transfers.sqlite")
+        self.journal = SqliteTransferJournal(self._folder / "flight_transfers.sqlite", self.first_sequence)
         self.files = FolderOfFiles(self._folder / "flight_parts", self._folder / "uplink")
         plans = [self._contacts]
         self.passes = Passes(
@@ -87,6 +90,7 @@ class Flight:
             self.files,
             self.telemetry,
             self.sent.append,
+            lambda: self.spent_ns * len(self.sent),
         )
 
     def restart(self) -> None:
@@ -94,6 +98,15 @@ class Flight:
         for one in (self.store, self.journal, self.files):
             one.close()
         self.sent.clear()
+        self._open()
+
+    def lose_the_journal(self, first_sequence: int) -> None:
+        """Its folder was moved away: a new journal begins with ``first_sequence``."""
+        for one in (self.store, self.journal, self.files):
+            one.close()
+        for path in self._folder.glob("flight_transfers.sqlite*"):
+            path.unlink()
+        self.first_sequence = first_sequence
         self._open()
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from payload.core.sealed import SEAL_BYTES, sealed
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.errors import StoreError
 from payload.flight.calls import Now
+from payload.flight.passes import TURN_S, WORK_S
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 from tests.flight.passing import EPOCH_NS, Flight, Ground, Link, board, contact
 
@@ -27,7 +29,7 @@ def fill(folder: Path, sizes: list[int], first: int = 0, dearest_first: bool = T
     store = SqliteProductStore(folder / "queue.sqlite", roles=(Role.MAKER,))
     pairs = []
     for number, size in enumerate(sizes, start=first):
-        body = np.random.default_rng(number).bytes(size)
+        body = sealed([np.random.default_rng(number).bytes(size - SEAL_BYTES)])
         value = float(size * (1000 - number if dearest_first else number))
         name = f"S.{number:05d}.classes"
         product = Product(
@@ -54,7 +56,7 @@ def check_nothing_lost(flight: Flight, ground: Ground, bodies: dict[str, bytes])
 
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.3])
 def test_everything_comes_down_and_leaves_the_queue_only_then(tmp_path: Path, loss: float) -> None:
-    bodies = fill(tmp_path, [170, 5_000, 60_000, 1, 20_000, 3_000])
+    bodies = fill(tmp_path, [170, 5_000, 60_000, SEAL_BYTES, 20_000, 3_000])
     flight, ground = Flight(tmp_path, (contact(0, 60),)), Ground(tmp_path / "ground")
     link = Link(flight, ground, loss, seed=1)
     while queued(flight):
@@ -66,6 +68,18 @@ def test_everything_comes_down_and_leaves_the_queue_only_then(tmp_path: Path, lo
     assert {name: ground.body(name) for name in bodies} == bodies
     assert flight.store.counters().acknowledged_entries == len(bodies)
     assert flight.journal.load()[0] == ground.journal.load()[0] == []
+
+
+def test_what_was_damaged_in_the_queue_is_told_and_not_sent(tmp_path: Path) -> None:
+    bodies = fill(tmp_path, [5_000, 3_000, 4_000])
+    with sqlite3.connect(tmp_path / "queue.sqlite") as db:
+        db.execute("UPDATE body SET body = zeroblob(3000) WHERE length(body) = 3000")
+    db.close()
+    flight, ground = Flight(tmp_path, (contact(0, 60),)), Ground(tmp_path / "ground")
+    Link(flight, ground).run(10.0)
+    assert sorted(ground.came) == sorted(name for name, body in bodies.items() if len(body) != 3_000)
+    assert queued(flight) == []
+    assert flight.telemetry.counts["product_damaged"] == 1
 
 
 def test_the_dearest_per_byte_comes_first(tmp_path: Path) -> None:
@@ -85,6 +99,24 @@ def test_the_link_gets_its_rate_and_no_more_and_is_never_idle_while_something_wa
     assert sum(sent) == pytest.approx(2 * rate_bytes_s, abs=2200)
     assert max(sent) <= rate_bytes_s * 0.02 + 2200
     assert min(sent) >= rate_bytes_s * 0.02 - 2200
+
+
+def test_on_a_link_faster_than_the_payload_a_turn_is_short_and_the_next_begins_at_once(
+    tmp_path: Path,
+) -> None:
+    bodies = fill(tmp_path, [600_000, 600_000])
+    flight, ground = Flight(tmp_path, (contact(0, 60, 1e9),)), Ground(tmp_path / "ground")
+    flight.spent_ns = 5_000_000
+    link = Link(flight, ground)
+    link.run(0.1)
+    flight.passes.poll(Now(EPOCH_NS + 10**9, 10**9))
+    assert len(flight.sent) == WORK_S / 5e-3
+    assert flight.passes.pause_s() == 0.0
+    link.mono_ns = 10**9
+    link.run(50.0, until=lambda: not queued(flight))
+    link.run(1.0)
+    assert {name: ground.body(name) for name in bodies} == bodies
+    assert flight.passes.pause_s() == TURN_S
 
 
 def test_outside_a_contact_there_is_silence_and_what_comes_is_not_taken(tmp_path: Path) -> None:
@@ -270,3 +302,53 @@ def test_a_full_disk_on_the_ground_takes_nothing_out_of_the_queue(tmp_path: Path
     with pytest.raises(StoreError, match="free some disk space"):
         link.run(5.0)
     assert queued(flight) == list(bodies)
+
+
+@pytest.mark.parametrize("is_clock_set", [True, False])
+def test_a_lost_journal_on_board_loses_no_product(tmp_path: Path, is_clock_set: bool) -> None:
+    """Where the clock is not set its numbers begin where the lost ones did, at the worst."""
+    first = fill(tmp_path, [5_000, 3_000, 170])
+    flight = Flight(tmp_path, tuple(contact(after_s, 10) for after_s in (0, 20, 40, 60)))
+    ground = Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    link.run(15.0)
+    assert sorted(ground.came) == sorted(first)
+    flight.lose_the_journal(1_800_000_000 if is_clock_set else 1)
+    bodies = first | fill(tmp_path, [4_000, 2_000], first=100)
+    link.run(20.0)
+    check_nothing_lost(flight, ground, bodies)
+    assert bool(queued(flight)) is not is_clock_set
+    link.run(40.0)
+    assert queued(flight) == []
+    assert {name: ground.body(name) for name in bodies} == bodies
+    assert sorted(ground.came) == sorted(bodies)
+
+
+@pytest.mark.parametrize("is_clock_set", [True, False])
+def test_a_station_with_a_new_folder_is_told_nothing_of_files_that_are_not_on_board(
+    tmp_path: Path, is_clock_set: bool
+) -> None:
+    flight = Flight(tmp_path, (contact(0, 60),))
+    one = Ground(tmp_path / "one")
+    one.put("one.bin", b"1" * 5000)
+    link = Link(flight, one)
+    link.run(10.0)
+    assert [ended.is_delivered for ended in one.left] == [True]
+    two = Ground(tmp_path / "two", 1_800_000_000 if is_clock_set else 1)
+    two.put("two.bin", b"2" * 9000)
+    link.ground = two
+    link.run(10.0)
+    assert [ended.is_delivered for ended in two.left] == [is_clock_set]
+    assert flight.files.path_of("two.bin").exists() is is_clock_set
+    assert flight.files.path_of("one.bin").read_bytes() == b"1" * 5000
+
+
+def test_an_empty_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    flight, ground = Flight(tmp_path, (contact(0, 60),)), Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    for body in (b"x" * 3000, b"", b"y"):
+        ground.put("a.bin", body)
+        link.run(5.0)
+        assert flight.files.path_of("a.bin").read_bytes() == body
+    assert [ended.is_delivered for ended in ground.left] == [True] * 3
+    assert list((tmp_path / "flight_parts").iterdir()) == []

@@ -72,7 +72,7 @@ def test_the_area_under_the_curve_is_the_chance_to_be_ranked_right() -> None:
     assert area_under_curve(np.float32([1, 2, 3, 4]), truth) == 1.0
     assert area_under_curve(np.float32([4, 3, 2, 1]), truth) == 0.0
     assert area_under_curve(np.float32([1, 1, 1, 1]), truth) == 0.5
-    assert np.isnan(area_under_curve(np.float32([1, 2]), np.array([True, True])))
+    assert area_under_curve(np.float32([1, 2]), np.array([True, True])) is None
 
 
 def test_sigma_is_calibrated_on_what_it_was_calibrated_on() -> None:

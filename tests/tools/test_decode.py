@@ -266,6 +266,29 @@ def test_products_that_contradict_their_strip_are_left_out(tmp_path: Path, of: T
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".png", ".tif"]
 
 
+def test_products_of_two_tilings_of_one_strip_do_not_mix(
+    tmp_path: Path, of: Truth, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What another board made of the same strip lies over the first one's tiles."""
+    label = ProductLabel(ORIGIN, 0, Window(0, 0, 240, 336))
+    halves = [
+        replace(label, window=Window(0, 0, 240, 144)),
+        ProductLabel(ORIGIN, 1, Window(0, 144, 240, 336)),
+    ]
+    made = {"P0": products.encode_classes(label, of.classes[:240, :336])}
+    made["P1"] = products.encode_classes(halves[0], of.classes[:240, :144])
+    made["P2"] = products.encode_classes(halves[1], of.classes[:240, 144:480])
+    made["P3"] = products.encode_classes(label, of.classes[240:480, :336])
+    made["P4"] = made["P0"]  # the same once more is no fault
+    down(tmp_path / "down", made)
+    assert main([str(tmp_path / "down"), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert told.count("another product of that tile and kind is in P0.skp") == 2
+    assert told.count("lies over other tiles") == 1
+    with rasterio.open(next((tmp_path / "out").glob("*classes.tif"))) as file:
+        np.testing.assert_array_equal(file.read(1)[:240, :336], of.classes[:240, :336])
+
+
 def test_a_strip_without_a_place_has_no_crs(tmp_path: Path, of: Truth) -> None:
     origin = replace(ORIGIN, strip_id="line", georeference=None)
     down(tmp_path / "down", bodies(of, origin))

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 pytest.importorskip("openvino")
 pytest.importorskip("scipy", reason="evaluation needs the extra 'test' or 'rivals'")
 
-from payload.types import Band, Grid, SceneClass
+from payload.types import Band, Grid, SceneClass, Task
 from tools.evaluate import clear_run, flown, folders, scene_scores, surface_metrics
 from tools.evaluate.__main__ import main
 from tools.material import FILE_BANDS
@@ -84,8 +84,8 @@ def test_a_large_image_in_pieces_is_the_image_in_one(monkeypatch: pytest.MonkeyP
     coarse = rng.uniform(0.02, 0.6, (13, 12, 10)).astype(np.float32)
     stack = np.kron(coarse, np.ones((24, 24), np.float32))
     counts = flown.counts_of(dict(zip(FILE_BANDS, stack, strict=True)))
-    scene = flown.open_model(Path("models/scene_s2_v7"))
-    surface = flown.open_model(Path("models/surface_s2_v5"))
+    scene = flown.open_model(Path("models/scene_s2_v7"), Task.SCENE)
+    surface = flown.open_model(Path("models/surface_s2_v5"), Task.SURFACE)
     whole, below = flown.classify(counts, scene.answer), flown.correct(counts, surface.answer)
     monkeypatch.setattr(flown, "INNER_PX", 144)
     pieces, below_pieces = flown.classify(counts, scene.answer), flown.correct(counts, surface.answer)
@@ -137,7 +137,10 @@ def test_blurring_loses_detail() -> None:
     blurred[1:-1, 1:-1] = sum(
         truth[Grid.R10M][0][1 + r : 95 + r, 1 + c : 95 + c] for r in (-1, 0, 1) for c in (-1, 0, 1)
     ) / np.float32(9)
-    assert surface_metrics.image_figures(truth[Grid.R10M][0], blurred)["detail_kept"] < 0.3
+    assert (
+        surface_metrics.image_figures(truth[Grid.R10M][0], blurred, np.ones((96, 96), bool))["detail_kept"]
+        < 0.3
+    )
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import resource
 import signal
 import subprocess
@@ -13,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from payload.errors import ConfigError
+from payload.config import load_config
+from payload.errors import ConfigError, StoreError
 from tests.flight.test_passes import fill
 from tools.ground.rehearsal import flying, queued, write_configs, write_contacts
 from tools.ground.settings import load_key, load_settings
-from tools.ground.station import PRODUCTS, PassReport, Station
+from tools.ground.station import OUTGOING, PRODUCTS, PassReport, Station
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOARD = REPOSITORY / "firmware_configs" / "ci_cpu.yaml"
@@ -117,6 +120,120 @@ def test_a_station_that_is_started_again_goes_on_in_the_middle_of_a_file(tmp_pat
     assert second.products == list(bodies)
 
 
+@pytest.mark.parametrize("is_given_again", [False, True])
+def test_a_station_that_is_killed_goes_on_with_a_file_that_goes_up(
+    tmp_path: Path, is_given_again: bool
+) -> None:
+    flight, ground = write_configs(BOARD, tmp_path, 0.0)
+    write_contacts(tmp_path / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
+    big = tmp_path / "big.bin"
+    big.write_bytes(random.Random(1).randbytes(6_000_000))
+    command = [sys.executable, "-m", "tools.ground", "--config", str(ground)]
+    command += ["--out", str(tmp_path / "ground"), "--up", str(big)]
+    part = tmp_path / "state" / "parts"
+    with flying(flight):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not (part.exists() and list(part.iterdir())):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "uplink" / "big.bin").exists()
+        station = station_at(ground, tmp_path / "ground")
+        said: list[str] = []
+        station._say = said.append
+        big.write_bytes(big.read_bytes() if is_given_again else b"the copy counts")
+        body = next((tmp_path / "ground" / OUTGOING).iterdir()).read_bytes()
+        if is_given_again:
+            station.send_up(big)
+        report = station.run(60.0, lambda report: bool(report.files_sent_up or report.files_refused))
+        station.run(0.3, lambda _: False)
+        station.close()
+    assert report.files_sent_up == ["big.bin"]
+    assert said == ["big.bin: is on its way up already"] * is_given_again + ["big.bin: is on board"]
+    assert (tmp_path / "uplink" / "big.bin").read_bytes() == body
+    assert len(body) == 6_000_000
+    assert list((tmp_path / "ground" / OUTGOING).iterdir()) == []
+
+
+def test_a_file_whose_copy_is_lost_goes_no_further_and_that_is_said(tmp_path: Path) -> None:
+    _, ground = write_configs(BOARD, tmp_path, 0.0)
+    file = tmp_path / "plan.bin"
+    file.write_bytes(b"plan")
+    first = station_at(ground, tmp_path / "ground")
+    first.send_up(file)
+    first.close()
+    (copy,) = (tmp_path / "ground" / OUTGOING).iterdir()
+    copy.write_bytes(b"plot")
+    command = [sys.executable, "-m", "tools.ground", "--config", str(ground), "--duration-s", "0.1"]
+    found = subprocess.run(
+        [*command, "--out", str(tmp_path / "ground")], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 3
+    assert "plan.bin: its copy in outgoing is lost; send it again" in found.stderr
+    assert "refused: plan.bin" in found.stdout
+    again = station_at(ground, tmp_path / "ground")
+    again.send_up(file)  # as asked for
+    again.close()
+    assert [path.read_bytes() for path in (tmp_path / "ground" / OUTGOING).iterdir()] == [b"plan"]
+
+
+def test_two_files_of_one_name_are_refused_and_neither_goes_up(tmp_path: Path) -> None:
+    _, ground = write_configs(BOARD, tmp_path, 0.0)
+    paths = [tmp_path / folder / "f.bin" for folder in ("x", "y")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir()
+        path.write_bytes(b"z" * (5000 + number))
+    command = [
+        sys.executable,
+        "-m",
+        "tools.ground",
+        "--config",
+        str(ground),
+        "--out",
+        str(tmp_path / "ground"),
+    ]
+    found = subprocess.run(
+        [*command, "--up", *map(str, paths)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert found.returncode == 2
+    assert f"{paths[1]}: another file of this name is on its way up; rename one" in found.stderr
+    station = station_at(ground, tmp_path / "ground")
+    assert station._transfers.entity.sending() == {}
+    station.send_up(paths[0], paths[0])
+    with pytest.raises(StoreError, match="another file of this name"):
+        station.send_up(paths[1])
+    assert list(station._transfers.entity.sending()) == ["f.bin"]
+    station.close()
+
+
+def test_a_file_that_is_refused_on_board_ends_the_station_with_exit_code_3(tmp_path: Path) -> None:
+    flight, ground = write_configs(BOARD, tmp_path, 0.0)
+    write_contacts(tmp_path / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
+    large = tmp_path / "large.bin"
+    large.touch()
+    os.truncate(large, load_config(flight).downlink.uplink_max_bytes + 1)
+    command = [
+        sys.executable,
+        "-m",
+        "tools.ground",
+        "--config",
+        str(ground),
+        "--out",
+        str(tmp_path / "ground"),
+    ]
+    with flying(flight):
+        found = subprocess.run(
+            [*command, "--until-quiet-s", "2", "--duration-s", "60", "--up", str(large)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert found.returncode == 3
+    assert "large.bin: was refused on board (CFDP condition 6)" in found.stderr
+    assert json.loads((tmp_path / "ground" / "pass.json").read_text())["files_refused"] == ["large.bin"]
+
+
 def test_a_full_disk_of_the_station_is_said_and_costs_nothing_once_there_is_room(tmp_path: Path) -> None:
     (tmp_path / "ground").mkdir()
     flight, station, bodies = rehearse(tmp_path, 0.05, [170, 300_000, 200_000, 3_000])
@@ -159,8 +276,6 @@ def test_the_command_says_what_is_wrong_with_its_configuration(tmp_path: Path) -
 
 
 def test_the_shipped_station_fits_the_shipped_boards() -> None:
-    from payload.config import load_config
-
     station = load_settings(REPOSITORY / "tools" / "ground" / "bench.yaml")
     for name in ("ci_cpu.yaml", "flatsat.yaml"):
         board = load_config(REPOSITORY / "firmware_configs" / name)

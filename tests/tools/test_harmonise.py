@@ -377,6 +377,104 @@ def test_images_that_do_not_fit_are_refused_by_name(
     assert "expected four bands" in capsys.readouterr().err
 
 
+def put_pair(folder: Path, fine: np.ndarray, coarse: np.ndarray) -> Path:
+    folder.mkdir()
+    for name, stack in (("fine", fine), ("coarse", coarse)):
+        tifffile.imwrite(folder / f"{name}.tif", stack, photometric="minisblack")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of a pair that says nothing of a truth."""
+    folder = tmp_path_factory.mktemp("measured")
+    pair.write_pair(made_pair(3), folder)
+    return tifffile.imread(folder / "fine.tif"), tifffile.imread(folder / "coarse.tif")
+
+
+def linear_scores(folder: Path) -> dict[str, dict[str, float]]:
+    assert run("train", folder, "--model", "linear", "--out", folder / "net") == 0
+    record = json.loads((folder / "net" / "linear.json").read_text())
+    found: dict[str, dict[str, float]] = record["scores"]["at_10_m"]
+    return found
+
+
+def test_what_the_fine_image_lacks_is_neither_trained_on_nor_scored(
+    tmp_path: Path, measured: tuple[np.ndarray, np.ndarray]
+) -> None:
+    fine, coarse = measured
+    whole = linear_scores(put_pair(tmp_path / "whole", fine, coarse))
+    cut = np.arange(fine.shape[2]) < 60
+    lost = linear_scores(put_pair(tmp_path / "lost", np.where(cut, 0, fine).astype(np.uint16), coarse))
+    for name, row in lost.items():
+        assert row["rmse"] < 1.5 * whole[name]["rmse"], name
+        assert abs(row["bias"]) < 0.01, name
+
+
+@given(first=st.integers(0, 249), col=st.integers(0, 249))
+@settings(max_examples=10, deadline=None)
+def test_no_coarse_pixel_that_a_missing_fine_one_reaches_is_known(first: int, col: int) -> None:
+    fine, coarse = torch.ones(1, 4, 250, 250), torch.ones(1, 4, 50, 50)
+    changed = fine.clone()
+    changed[:, 2, first, col] = 0
+    known = training.known_at_coarse(changed, coarse)[0, 0]
+    with torch.no_grad():
+        spread = networks.PointSpread()
+        moved = (spread(changed) != spread(fine))[0].any(0)
+    assert not (known & moved).any()
+    reach = networks.CONV_REACH_PX + 3
+    near = torch.zeros(50, 50, dtype=torch.bool)
+    row, column = first // 5, col // 5
+    near[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1] = True
+    assert known[~near].all()
+
+
+def test_a_pair_without_common_data_is_refused(
+    tmp_path: Path, measured: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine, coarse = measured
+    for name, parts in {"blind": (fine * 0, coarse), "below": (fine, coarse * 0)}.items():
+        folder = put_pair(tmp_path / name, *parts)
+        for model in ("linear", "bcnet"):
+            assert run("train", folder, "--model", model, "--steps", 1, "--out", folder / "net") == 2
+            assert "has data in both images" in capsys.readouterr().err
+            assert not list((folder / "net").glob(f"{model}.npz"))
+
+
+def test_floats_that_hold_dn_are_the_same_pair(
+    tmp_path: Path, measured: tuple[np.ndarray, np.ndarray]
+) -> None:
+    fine, coarse = measured
+    for name, scale in {"dn": 1, "fractions": 1e4}.items():
+        parts = ((part / scale).astype(np.float32) for part in measured)
+        back = pair.read_pair(put_pair(tmp_path / name, *parts))
+        assert np.allclose(back.fine, fine / 1e4, atol=1e-6)
+        assert np.allclose(back.coarse, coarse / 1e4, atol=1e-6)
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, measured: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = put_pair(tmp_path / "pair", *(part[:, : part.shape[1] // 2] for part in measured))
+    assert run("train", folder, "--model", "linear", "--out", tmp_path / "net") == 0
+    network, fine = tmp_path / "net" / "linear.npz", folder / "fine.tif"
+    made = tmp_path / "new" / "deep" / "made.tif"
+    assert run("apply", network, fine, "--out", made) == 0
+    assert made.is_file()
+    for words in (
+        ("apply", network, fine, "--out", tmp_path),
+        ("apply", network, fine, "--out", fine / "made.tif"),
+        ("train", folder, "--model", "linear", "--out", fine),
+        ("compare", "--synthetic", "--pairs", 0, "--cloudy-pairs", 0, "--out", tmp_path / "compared"),
+        ("compare", "--synthetic", "--pairs", -1, "--out", tmp_path / "compared"),
+    ):
+        with pytest.raises(SystemExit) as refusal:
+            run(*words)
+        assert refusal.value.code == 2
+    assert "at least one pair" in capsys.readouterr().err
+    assert not (tmp_path / "compared").exists()
+
+
 def test_the_comparison_writes_figures_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     # The wide networks take seconds a window at 2 m.

@@ -183,3 +183,43 @@ def test_a_size_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], tm
     assert refusal.value.code == 2
     assert "at least 48 rows" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+SMALL = ["strip", "--rows", "48", "--columns", "48"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([*SMALL, "--out", "x.yaml", "--dead-columns", "3", "48"], "48 is not among the columns 0 to 47"),
+        ([*SMALL, "--out", "x.yaml", "--dead-columns", "-1"], "-1 is not among the columns"),
+        ([*SMALL, "--out", "x.yaml", "--truth-surface"], "--truth-surface needs --truth"),
+        ([*SMALL, "--out", "folder"], "is a folder"),
+        ([*SMALL, "--out", "x.yaml", "--picture", "file/x.png"], "file"),
+        ([*SMALL, "--out", "x.yaml", "--truth", "file"], "file"),
+        (["safe", *SMALL[1:], "--out", "file/x.SAFE"], "file"),
+        (["patches", "--count", "1", "--size", "48", "--out", "file"], "file"),
+        (["patches", "--sensor", "probav", "--format", "tif", "--out", "new"], "--sensor needs --format npz"),
+    ],
+)
+def test_what_would_be_ignored_or_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as refusal:
+        main(words)
+    assert refusal.value.code == 2
+    assert told in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_a_picture_goes_into_a_folder_that_was_not_there(tmp_path: Path) -> None:
+    picture = tmp_path / "new" / "x.png"
+    assert main([*SMALL, "--out", str(tmp_path / "x.yaml"), "--picture", str(picture)]) == 0
+    assert picture.is_file()

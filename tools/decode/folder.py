@@ -11,8 +11,10 @@ from payload.core import products
 from payload.core.products import Container, ProductLabel, ProductOrigin
 from payload.drivers.link import PRODUCT_SUFFIX
 from payload.errors import ProductError
-from payload.types import U8, U16, ProductKind, SceneStats
+from payload.types import U8, U16, ProductKind, SceneStats, Window
 
+_CELL_PX = 48  # tiles begin at multiples of it
+_TILE_MAX_PX = 10992
 _PLANES_KEPT = 64  # a row of tiles across a full strip and some more, 0.5 MB each
 
 
@@ -37,21 +39,57 @@ def scan(folder: Path) -> tuple[list[Found], list[Fault]]:
     """Every product in ``folder`` verified, its codes included; one of each id, by file name."""
     found: dict[tuple[str, int, ProductKind], Found] = {}
     origins: dict[str, ProductOrigin] = {}
+    covered: dict[str, _Covered] = {}
     faults = []
     for path in sorted(folder.glob(f"*{PRODUCT_SUFFIX}")):
         try:
             product = _verify(path)
             _check_label(product.container, origins)
+            label = product.container.label
+            name = label.origin.strip_id
+            key = (name, label.tile_index, product.container.kind)
+            if key in found:
+                if _read(path) != _read(found[key].path):
+                    raise ProductError(f"another product of that tile and kind is in {found[key].path.name}")
+                continue
+            covered.setdefault(name, _Covered()).add(label)
         except ProductError as error:
             faults.append(Fault(path.name, str(error)))
             continue
         except OSError as error:
             faults.append(Fault(path.name, f"cannot be read: {error.strerror}"))
             continue
-        label = product.container.label
-        origins.setdefault(label.origin.strip_id, label.origin)
-        found.setdefault((label.origin.strip_id, label.tile_index, product.container.kind), product)
+        origins.setdefault(name, label.origin)
+        found[key] = product
     return list(found.values()), faults
+
+
+class _Covered:
+    """Which part of a strip is whose tile: no two share a pixel."""
+
+    def __init__(self) -> None:
+        self._windows: dict[int, Window] = {}
+        self._taken: set[tuple[int, int]] = set()
+
+    def add(self, label: ProductLabel) -> None:
+        """Raises ProductError if the tile lies elsewhere already, or another lies there."""
+        window, known = label.window, self._windows.get(label.tile_index)
+        if known == window:
+            return
+        if max(window.rows, window.cols) > _TILE_MAX_PX:
+            raise ProductError(f"{window} is larger than a tile can be, {_TILE_MAX_PX} pixels each way")
+        cells = {
+            (row, col)
+            for row in range(window.row // _CELL_PX, -(-window.row_end // _CELL_PX))
+            for col in range(window.col // _CELL_PX, -(-window.col_end // _CELL_PX))
+        }
+        if known is not None or cells & self._taken:
+            raise ProductError(
+                f"tile {label.tile_index} at {window} lies over other tiles, so its strip was cut otherwise; "
+                "decode the products of one board at a time"
+            )
+        self._windows[label.tile_index] = window
+        self._taken |= cells
 
 
 def _verify(path: Path) -> Found:
@@ -60,6 +98,8 @@ def _verify(path: Path) -> Found:
 
 
 def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ProductError("not a file")
     if path.stat().st_size > products.MAX_PRODUCT_BYTES:
         raise ProductError(f"larger than a product can be, {products.MAX_PRODUCT_BYTES} bytes")
     return path.read_bytes()

@@ -12,7 +12,16 @@ from typing import Any
 
 from payload.types import Task
 from tools.evaluate import clear_run, flown, tables
-from tools.evaluate.folders import Entry, FolderError, labelled_entries, pair_entries
+from tools.evaluate import surface_metrics as metrics
+from tools.evaluate.folders import (
+    LABELLED,
+    PAIRED,
+    Entry,
+    FolderError,
+    labelled_entries,
+    left_out,
+    pair_entries,
+)
 from tools.evaluate.pixel_rivals import load_rivals
 from tools.evaluate.report import write_report
 from tools.evaluate.rivals import make_rivals
@@ -25,11 +34,12 @@ from tools.evaluate.scene_run import (
     score_without,
     sigma_as_cloud_mask,
 )
-from tools.evaluate.surface_run import means_over_pairs, score_pairs, score_truths
+from tools.evaluate.surface_run import Scored, means_over_pairs, score_pairs, score_truths
 from tools.material import place_of
 from tools.networks.folds import fold_folder
 from tools.networks.model_folder import FOLDER_OF_TASK
 from tools.networks.runtime import Runner
+from tools.whole import make_way
 
 MODELS = Path("models")
 SCENE_MODEL = MODELS / FOLDER_OF_TASK[Task.SCENE]
@@ -45,7 +55,7 @@ def judge_of(model: Path, folds: Path | None) -> tuple[Judge, str, dict[str, int
         FolderError: no model, or no networks of folds, in the folder named.
     """
     if folds is None:
-        opened = flown.open_model(model)
+        opened = flown.open_model(model, Task.SCENE)
         trained = opened.manifest.get("training", {}).get("cross_validation", {}).get("folds", {})
         return (lambda _: opened.answer), f"{model}", trained
     try:
@@ -69,18 +79,44 @@ def judge_of(model: Path, folds: Path | None) -> tuple[Judge, str, dict[str, int
     return out_of_fold, f"out of fold, {folds}", places
 
 
-def run_scene(asked: argparse.Namespace) -> tuple[SceneRun, list[str]]:
-    """The scored images, and remarks for stderr."""
-    entries = labelled_entries(asked.images)
+def judged_entries(
+    asked: argparse.Namespace, *, is_clear: bool = False
+) -> tuple[list[Entry], Judge, list[str]]:
+    """(what is scored, who answers, remarks on both)."""
+    entries = clear_run.entries_of(asked.images, is_clear=is_clear)
     judge, name, trained = judge_of(asked.model, asked.out_of_fold)
-    rivals, remarks = make_rivals(asked.dtacsnet)
-    seen_in_training = [e.stem for e in entries if place_of(e.group) in trained]
-    if seen_in_training and asked.out_of_fold is None:
+    remarks = [] if is_clear else left_out(asked.images, LABELLED)
+    known = [entry.stem for entry in entries if place_of(entry.group) in trained]
+    if known and asked.out_of_fold is None:
         remarks.append(
-            f"{len(seen_in_training)} of {len(entries)} images show places that {name} was trained on: "
+            f"{len(known)} of {len(entries)} images show places that {name} was trained on: "
             "these are not scores on new ground (see --out-of-fold)"
         )
-    return score_all(classify_all(entries, judge), rivals), remarks
+    return entries, judge, remarks
+
+
+def run_scene(asked: argparse.Namespace) -> SceneRun:
+    """The scored images."""
+    entries, judge, remarks = judged_entries(asked)
+    rivals, missing = make_rivals(asked.dtacsnet)
+    _remark([*remarks, *missing])
+    return score_all(classify_all(entries, judge), rivals)
+
+
+def score_folder(asked: argparse.Namespace, surface: Path, scene: Path) -> list[Scored]:
+    """The scored pairs of a folder."""
+    rivals, missing = load_rivals(surface, asked.smac)
+    if not metrics.has_ssim():
+        missing.append("scikit-image is not installed (extra 'rivals'): no SSIM")
+    entries = pair_entries(asked.pairs)
+    _remark([*left_out(asked.pairs, PAIRED), *missing])
+    networks = flown.open_model(surface, Task.SURFACE), flown.open_model(scene, Task.SCENE)
+    return score_pairs(entries, *(network.answer for network in networks), rivals)
+
+
+def as_json(content: Any, *, is_sorted: bool = True) -> str:
+    """What any reader of JSON reads: no NaN, no infinity."""
+    return json.dumps(content, indent=2, sort_keys=is_sorted, allow_nan=False)
 
 
 def scene_text(figures: dict[str, Any]) -> str:
@@ -96,54 +132,52 @@ def scene_text(figures: dict[str, Any]) -> str:
 
 
 def scene_command(asked: argparse.Namespace) -> str:
-    run, remarks = run_scene(asked)
-    _remark(remarks)
-    figures = run.figures()
-    return json.dumps(figures, indent=2, sort_keys=True) if asked.json else scene_text(figures)
+    figures = run_scene(asked).figures()
+    return as_json(figures) if asked.json else scene_text(figures)
 
 
 def bands_command(asked: argparse.Namespace) -> str:
-    judge, _, _ = judge_of(asked.model, asked.out_of_fold)
-    found = score_without(labelled_entries(asked.images), judge)
-    return json.dumps(found, indent=2) if asked.json else tables.target_table("missing", found)
+    entries, judge, remarks = judged_entries(asked)
+    _remark(remarks)
+    found = score_without(entries, judge)
+    return as_json(found, is_sorted=False) if asked.json else tables.target_table("missing", found)
 
 
 def clear_command(asked: argparse.Namespace) -> str:
-    judge, _, _ = judge_of(asked.model, asked.out_of_fold)
-    entries = clear_run.entries_of(asked.images, is_clear=asked.all_clear)
+    entries, judge, remarks = judged_entries(asked, is_clear=asked.all_clear)
+    _remark(remarks)
     by_image = clear_run.table_of(list(clear_run.judge_clear(entries, judge, is_clear=asked.all_clear)))
     if asked.json:
         plain = {s: {k: dataclasses.asdict(c) for k, c in found.items()} for s, found in by_image.items()}
-        return json.dumps(plain, indent=2)
+        return as_json(plain, is_sorted=False)
     return tables.clear_table(by_image)
 
 
 def confidence_command(asked: argparse.Namespace) -> str:
-    found = sigma_as_cloud_mask(labelled_entries(asked.images), flown.open_model(asked.model_surface).answer)
-    return json.dumps(found, indent=2) if asked.json else tables.curve_table(found)
+    entries = labelled_entries(asked.images)
+    _remark(left_out(asked.images, LABELLED))
+    found = sigma_as_cloud_mask(entries, flown.open_model(asked.model_surface, Task.SURFACE).answer)
+    return as_json(found, is_sorted=False) if asked.json else tables.curve_table(found)
 
 
 def surface_command(asked: argparse.Namespace) -> str:
-    surface, scene = flown.open_model(asked.model), flown.open_model(asked.scene_model)
     if asked.truth is not None:
-        report = score_truths(asked.truth, surface.answer)
-        return json.dumps(report, indent=2) if asked.json else _truth_text(report)
-    rivals, remarks = load_rivals(asked.model, asked.smac)
-    _remark(remarks)
-    scored = score_pairs(pair_entries(asked.pairs), surface.answer, scene.answer, rivals)
+        report = score_truths(asked.truth, flown.open_model(asked.model, Task.SURFACE).answer)
+        return as_json(report, is_sorted=False) if asked.json else _truth_text(report)
+    scored = score_folder(asked, asked.model, asked.scene_model)
     if asked.json:
         report = {pair.entry.stem: pair.figures for pair in scored}
         means = {kind: means_over_pairs(scored, kind) for kind in ("clear", "all")}
-        return json.dumps({"pairs": report, "mean_rmse": means}, indent=2, sort_keys=True)
+        return as_json({"pairs": report, "mean_rmse": means})
     parts = []
     for pair in scored:
-        share = pair.figures["clear_share"]
+        share = tables.share_text(pair.figures["clear_share"])
         for kind in ("clear", "all"):
             by_method = pair.figures[kind]
             if by_method is None:
-                parts.append(f"{pair.entry.stem}: {share:.1%} clear by our class map: too little to score")
+                parts.append(f"{pair.entry.stem}: {share}: too little to score")
                 continue
-            where = f"{share:.1%} clear by our class map" if kind == "clear" else "all pixels"
+            where = share if kind == "clear" else "all pixels"
             rmse = {m: tables.band_rows(r, "rmse") for m, r in by_method.items() if m != "confidence"}
             bias = {m: tables.band_rows(r, "bias") for m, r in by_method.items() if m != "confidence"}
             parts.append(f"{pair.entry.stem}, {where}:\n\n" + tables.rmse_table(rmse))
@@ -162,7 +196,7 @@ def _truth_text(report: dict[str, Any]) -> str:
         lines = [
             [band, *(tables.number(row[key], 4) for key in ("toa", "truth", "found")),
              tables.number(row["found"] - row["truth"], 4),
-             tables.number(100 * (row["found"] / row["truth"] - 1), 1)]
+             tables.number(100 * (row["found"] / row["truth"] - 1) if row["truth"] else None, 1)]
             for band, row in rows.items()
         ]  # fmt: skip
         head = ["band", "top", "measured surface", "ours", "ours - measured", "%"]
@@ -171,22 +205,23 @@ def _truth_text(report: dict[str, Any]) -> str:
 
 
 def report_command(asked: argparse.Namespace) -> str:
-    surface, scene = flown.open_model(asked.model_surface), flown.open_model(asked.model)
+    if asked.images is None and asked.pairs is None:
+        raise FolderError("nothing to report on: name --images, --pairs or both")
+    try:
+        make_way(asked.out)
+    except OSError as error:
+        raise FolderError(f"--out: {error}") from error
     run = pairs = None
+    remarks: list[str] = []
     if asked.images is not None:
-        entries = labelled_entries(asked.images)
-        judge, _, _ = judge_of(asked.model, asked.out_of_fold)
-        rivals, remarks = make_rivals(asked.dtacsnet)
-        _remark(remarks)
+        entries, judge, remarks = judged_entries(asked)
+        rivals, missing = make_rivals(asked.dtacsnet)
+        _remark([*remarks, *missing])
         seen = list(classify_all(entries, judge))
         run = score_all(iter(seen), rivals), seen
     if asked.pairs is not None:
-        pixel_rivals, remarks = load_rivals(asked.model_surface, asked.smac)
-        _remark(remarks)
-        pairs = score_pairs(pair_entries(asked.pairs), surface.answer, scene.answer, pixel_rivals)
-    if run is None and pairs is None:
-        raise FolderError("nothing to report on: name --images, --pairs or both")
-    write_report(asked.out, run, pairs)
+        pairs = score_folder(asked, asked.model_surface, asked.model)
+    write_report(asked.out, run, pairs, remarks)
     return f"{asked.out}"
 
 

@@ -23,7 +23,17 @@ from scipy import ndimage
 
 from payload.types import F32, U8, Band, SceneClass
 from tools.evaluate import flown
-from tools.evaluate.folders import Entry, FolderError, group_of, labelled_entries, read_label, read_stack
+from tools.evaluate.folders import (
+    LABELLED,
+    PAIRED,
+    Entry,
+    FolderError,
+    group_of,
+    labelled_entries,
+    read_label,
+    read_stack,
+    stems_of,
+)
 from tools.evaluate.scene_run import Judge
 from tools.material import FILE_BANDS, IGNORED_LABEL
 
@@ -97,12 +107,15 @@ def entries_of(folder: Path, *, is_clear: bool) -> list[Entry]:
     """
     if not is_clear:
         return labelled_entries(folder)
-    endings = ("_S2L1C.tif", "_l1c.tif")
+    endings = (PAIRED[0], LABELLED[0])
     images = sorted(path for path in folder.rglob("*.tif") if path.name.endswith(endings))
     if not images:
         raise FolderError(f"{folder}: no <stem>{endings[0]} or <stem>{endings[1]} in it")
-    stems = [path.name.removesuffix(endings[0]).removesuffix(endings[1]) for path in images]
-    return [Entry(stem, group_of(stem), path, path) for stem, path in zip(stems, images, strict=True)]
+    bare = [path.name.removesuffix(endings[0]).removesuffix(endings[1]) for path in images]
+    stems = stems_of(folder, images, bare)
+    return [
+        Entry(stem, group_of(own), path, path) for stem, own, path in zip(stems, bare, images, strict=True)
+    ]
 
 
 def judge_clear(entries: list[Entry], judge: Judge, *, is_clear: bool) -> Iterator[Judged]:

@@ -28,10 +28,11 @@ from payload.types import (
     Band,
     Grid,
     SceneClass,
+    Task,
     TileGrid,
     Window,
 )
-from tools.evaluate.folders import FolderError
+from tools.evaluate.folders import FolderError, seen_in
 from tools.material import native_grids
 from tools.networks.runtime import Runner
 
@@ -42,6 +43,8 @@ PHASE_PX = 48
 HALO_PX = 72
 QUANTITIES = 4
 SAMPLE_PX = 6
+DARK_REFLECTANCE = 1e-6
+"""What is 0 in some bands only is dark there, not missing."""
 
 Answer = Callable[[Mapping[Grid, U8]], NDArray[np.generic]]
 """From the codes of a window to what the network says of it."""
@@ -62,17 +65,19 @@ _ARITHMETIC = NumpyArithmetic()
 """Codes as flown, to the bit; surface counts within one of those of the compiled formulas."""
 
 
-def open_model(folder: Path) -> Model:
+def open_model(folder: Path, task: Task) -> Model:
     """The model folder as it flies.
 
     Raises:
-        FolderError: there is no manifest, or its network is not there.
+        FolderError: there is no manifest, its network is for another task, or is not there.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        xml = folder / manifest["artifacts"][0]["files"][0]["path"]
-    except (OSError, ValueError, KeyError, IndexError) as error:
+        xml, found = folder / manifest["artifacts"][0]["files"][0]["path"], manifest["task"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise FolderError(f"{folder}: not a model folder: {error}") from error
+    if found != task.value:
+        raise FolderError(f"{folder}: its network is for {found}; one for {task.value} is wanted here")
     if not xml.exists():
         raise FolderError(f"{xml}: the manifest names it, but it is not there")
     return Model(folder, manifest, Runner(xml))
@@ -80,10 +85,8 @@ def open_model(folder: Path) -> Model:
 
 def counts_of(planes: Mapping[Band, F32]) -> Counts:
     """Counts on the native grids, as a source would deliver them; no data where all bands are 0."""
-    seen = np.zeros(next(iter(planes.values())).shape, bool)
-    for plane in planes.values():
-        seen |= plane != 0
-    kept = {band: np.where(seen, np.maximum(plane, 1e-6), 0) for band, plane in planes.items()}
+    seen = seen_in(planes)
+    kept = {band: np.where(seen, np.maximum(plane, DARK_REFLECTANCE), 0) for band, plane in planes.items()}
     counts: Counts = {}
     for grid, reflectance in native_grids(kept).items():
         scaled = np.rint(reflectance * COUNTS_PER_REFLECTANCE) + COUNTS_OFFSET

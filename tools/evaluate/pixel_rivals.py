@@ -17,6 +17,8 @@ from scipy import ndimage
 
 from payload.types import F32, SURFACE_BANDS_OF_GRID, Band
 from tools import smac
+from tools.evaluate.flown import DARK_REFLECTANCE
+from tools.evaluate.folders import FolderError, seen_in
 from tools.material import FILE_BANDS, Grids, native_grids
 
 RIVALS_FILE = "rivals.npz"
@@ -46,7 +48,8 @@ class PixelRivals:
         return [*found, "SMAC"] if self.smac_terms is not None else found
 
     def correct(self, name: str, planes: Planes) -> Grids:
-        """Surface reflectance on the native grids, bands of SURFACE_BANDS_OF_GRID."""
+        """Surface reflectance on the native grids, bands of SURFACE_BANDS_OF_GRID; 0 where ``planes`` has
+        no data, and nowhere else."""
         if name == "no correction":
             found = {band: planes[band] for band in ORDER}
         elif name == "SMAC":
@@ -54,9 +57,10 @@ class PixelRivals:
         else:
             stack = np.stack([*(planes[band] for band in ORDER), planes[Band.B10]])
             found = dict(zip(ORDER, self._mapped(name, stack), strict=True))
-        seen = planes[Band.B02] != 0
-        kept = {band: np.where(seen, plane, 0).astype(np.float32) for band, plane in found.items()}
-        grids = native_grids(kept)
+        seen = seen_in(planes)
+        dark = np.float32(DARK_REFLECTANCE)
+        kept = {band: np.where(seen, np.where(plane == 0, dark, plane), 0) for band, plane in found.items()}
+        grids = native_grids({band: plane.astype(np.float32) for band, plane in kept.items()})
         return {grid: grids[grid][: len(bands)] for grid, bands in SURFACE_BANDS_OF_GRID.items()}
 
     def _smac(self, planes: Planes) -> dict[Band, F32]:
@@ -105,7 +109,11 @@ def _surroundings(stack: F32) -> F32:
 
 
 def load_rivals(model_folder: Path, smac_file: Path | None) -> tuple[PixelRivals, list[str]]:
-    """(the rivals that can run here, why others cannot)."""
+    """(the rivals that can run here, why others cannot).
+
+    Raises:
+        FolderError: ``smac_file`` is there but does not hold coefficients of 13 bands.
+    """
     missing = []
     weights: dict[str, NDArray[np.float32]] = {}
     path = model_folder / RIVALS_FILE
@@ -116,9 +124,20 @@ def load_rivals(model_folder: Path, smac_file: Path | None) -> tuple[PixelRivals
         missing.append(f"{path} is not there: no linear, pixel and context rows")
     terms = None
     if smac_file is not None and smac_file.exists():
-        found = smac.terms(smac.read_coefficients(smac_file), SMAC_ANGLES, SMAC_STATE)
+        found = smac.terms(_coefficients(smac_file), SMAC_ANGLES, SMAC_STATE)
         fields = (found.path, found.transmittance, found.albedo, found.rayleigh_path)
         terms = smac.Terms(*(values.reshape(-1, 1, 1) for values in fields))
     else:
         missing.append(f"{smac_file}: no SMAC coefficients there (--smac FILE): no row of it")
     return PixelRivals(weights, terms), missing
+
+
+def _coefficients(path: Path) -> smac.Coefficients:
+    try:
+        found = smac.read_coefficients(path)
+    except (OSError, ValueError) as error:
+        raise FolderError(f"{path}: no SMAC coefficients: {error}") from error
+    bands = len(next(iter(found.values.values())))
+    if bands != len(FILE_BANDS):
+        raise FolderError(f"{path}: SMAC coefficients of {bands} bands; {len(FILE_BANDS)} are needed")
+    return found

@@ -11,7 +11,6 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 
 from payload.types import F32, U8, Band, Grid
 from tools.evaluate import surface_metrics as metrics
@@ -109,10 +108,11 @@ def _difference(found: F32, truth: F32) -> U8:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _scatter(pair: Scored, band: Band, clear: NDArray[np.bool_]) -> str:
+def _scatter(pair: Scored, band: Band, kind: str) -> str:
     grid, index = metrics.band_places()[band]
+    counted = pair.masks[kind][grid]
     x, y = pair.truth[grid][index], pair.found[grid][index]
-    counts = clear & (x != 0) & (y != 0)
+    counts = counted & (x != 0)
     if not counts.any():
         return ""
 
@@ -135,10 +135,8 @@ def surface_section(pairs: Sequence[Scored]) -> str:
     for pair in pairs:
         kind = "clear" if pair.figures["clear"] is not None else "all"
         by_method = pair.figures[kind]
-        share = pair.figures["clear_share"]
-        parts.append(
-            f"<h3>{html.escape(pair.entry.stem)}: {share:.1%} clear by our map; {kind} pixels below</h3>"
-        )
+        share = tables.share_text(pair.figures["clear_share"])
+        parts.append(f"<h3>{html.escape(pair.entry.stem)}: {share}; {kind} pixels below</h3>")
         rmse = {m: tables.band_rows(r, "rmse") for m, r in by_method.items() if m != "confidence"}
         parts += [_table(tables.rmse_table(rmse)), _table(tables.image_table(by_method))]
         parts.append(_table(tables.confidence_table(by_method["confidence"])))
@@ -149,30 +147,24 @@ def surface_section(pairs: Sequence[Scored]) -> str:
         parts.append(_picture(true_colour(pair.truth, scale), "reference"))
         parts.append(_picture(_difference(found, truth), "difference, full colour at 0.05"))
         parts.append(_picture(colour_classes(pair.classes), "our class map") + "</div><div>")
-        counted = _counted(pair, kind)
-        parts += [_scatter(pair, band, counted[metrics.band_places()[band][0]]) for band in SCATTER_BANDS]
+        parts += [_scatter(pair, band, kind) for band in SCATTER_BANDS]
         parts.append("</div>")
     return "\n".join(parts)
 
 
-def _counted(pair: Scored, kind: str) -> dict[Grid, NDArray[np.bool_]]:
-    from tools.evaluate.flown import is_clear
-
-    if kind == "clear":
-        return {grid: is_clear(pair.classes, grid) for grid in Grid}
-    return {grid: np.ones(pair.truth[grid].shape[1:], bool) for grid in Grid}
-
-
 def write_report(
-    path: Path, scenes: tuple[SceneRun, Sequence[Seen]] | None, pairs: Sequence[Scored] | None
+    path: Path,
+    scenes: tuple[SceneRun, Sequence[Seen]] | None,
+    pairs: Sequence[Scored] | None,
+    remarks: Sequence[str] = (),
 ) -> None:
-    """Write the page; whatever it shows is in the one file."""
+    """Write the page; whatever it shows is in the one file. ``remarks`` stand before the figures."""
     parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Skysift report</title><style>{STYLE}"]
     parts.append("</style><h1>Skysift: the networks as they fly</h1>")
     parts.append("<p>Every figure is of the INT8 network through the flight code.</p>")
+    parts += [f"<p><b>{html.escape(remark)}</b></p>" for remark in remarks]
     if scenes is not None:
         parts.append(scene_section(*scenes))
     if pairs is not None:
         parts.append(surface_section(pairs))
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts) + "</html>\n")

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from payload.core.surface import CELL_PX
-from payload.types import F32, U8, Band
+from payload.types import F32, U8, Band, SceneClass
 from tools import progress
 from tools.evaluate import flown
 from tools.evaluate import scene_scores as scoring
-from tools.evaluate.folders import Entry, read_label, read_stack
+from tools.evaluate.folders import Entry, read_label, read_stack, seen_in
 from tools.evaluate.rivals import Rival
 from tools.evaluate.surface_metrics import band_places
-from tools.material import FILE_BANDS
+from tools.material import FILE_BANDS, IGNORED_LABEL
 from tools.networks.profiles import FULL, PROFILES
 
 OURS = "Skysift INT8"
@@ -58,7 +58,7 @@ class SceneRun:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One patch, read and classified."""
+    """One patch, read and classified; nobody is judged where our class map has no data."""
 
     entry: Entry
     planes: Mapping[Band, F32]
@@ -73,6 +73,7 @@ def classify_all(entries: Sequence[Entry], judge: Judge) -> Iterator[Seen]:
         rows, cols = planes[Band.B02].shape
         label = read_label(entry.truth, (rows, cols))
         classes = flown.classify(flown.counts_of(planes), judge(entry))[:rows, :cols]
+        label[classes == SceneClass.NO_DATA] = IGNORED_LABEL
         progress.show(f"{number + 1}/{len(entries)} {entry.stem:60.60}")
         yield Seen(entry, planes, label, classes)
     progress.end()
@@ -104,36 +105,41 @@ def score_without(entries: Sequence[Entry], judge: Judge) -> dict[str, scoring.S
     return {name: scoring.scores_of(total) for name, total in totals.items()}
 
 
-def sigma_as_cloud_mask(entries: Sequence[Entry], surface: flown.Answer) -> dict[str, float]:
+def sigma_as_cloud_mask(entries: Sequence[Entry], surface: flown.Answer) -> dict[str, float | None]:
     """Does the surface network know that it does not see the ground? Per band, the area under the
-    curve of sigma as a detector of cells that are mostly cloud: 0.5 is chance, 1 is perfect."""
+    curve of sigma as a detector of cells that are mostly cloud: 0.5 is chance, 1 is perfect; None where
+    not both kinds of cells are there. Pixels without data are of neither kind."""
     sigmas: dict[str, list[F32]] = {}
     clouds: list[NDArray[np.bool_]] = []
     for entry in entries:
         planes = read_stack(entry.image, FILE_BANDS)
         rows, cols = planes[Band.B02].shape
-        label = read_label(entry.truth, (rows, cols))
+        label = np.where(seen_in(planes), read_label(entry.truth, (rows, cols)), IGNORED_LABEL)
         cells = (rows // CELL_PX, cols // CELL_PX)
         cut = label[: cells[0] * CELL_PX, : cells[1] * CELL_PX]
         blocks = cut.reshape(cells[0], CELL_PX, cells[1], CELL_PX)
         cloudy = np.isin(blocks, scoring.TARGETS["cloud"]).mean(axis=(1, 3))
         clear = (blocks == 0).mean(axis=(1, 3))
-        sure = (cloudy > MOSTLY) | (clear > MOSTLY)
-        clouds.append((cloudy > MOSTLY)[sure])
         found = flown.correct(flown.counts_of(planes), surface)
-        for band, (grid, index) in band_places().items():
-            sigma = found.sigma[grid][index, : cells[0], : cells[1]]
+        spread = {
+            band: found.sigma[grid][index, : cells[0], : cells[1]]
+            for band, (grid, index) in band_places().items()
+        }
+        sure = ((cloudy > MOSTLY) | (clear > MOSTLY)) & (np.min(list(spread.values()), axis=0) > 0)
+        clouds.append((cloudy > MOSTLY)[sure])
+        for band, sigma in spread.items():
             sigmas.setdefault(band.value, []).append(sigma[sure])
     truth = np.concatenate(clouds)
     return {band: area_under_curve(np.concatenate(parts), truth) for band, parts in sigmas.items()}
 
 
-def area_under_curve(score: F32, is_true: NDArray[np.bool_]) -> float:
-    """The chance that a true one scores higher than a false one (Mann and Whitney 1947)."""
-    ranks = rankdata(score)
+def area_under_curve(score: F32, is_true: NDArray[np.bool_]) -> float | None:
+    """The chance that a true one scores higher than a false one (Mann and Whitney 1947); None where
+    there are not both."""
     true, false = int(is_true.sum()), int((~is_true).sum())
     if not true or not false:
-        return float("nan")
+        return None
+    ranks = rankdata(score)
     return float((ranks[is_true].sum() - true * (true + 1) / 2) / (true * false))
 
 

@@ -1,13 +1,15 @@
 """How near a surface reflectance is to its reference, band by band and as an image.
 
-Definitions, x the reference and y what is judged, over the samples that count:
+Definitions, x the reference and y what is judged, over the samples that count, the same for whoever is
+judged:
     RMSE, bias     root mean square and mean of y - x
     CE90, CE99     90th and 99th percentile of |y - x|
     SAM            angle between the spectra x and y, degrees (Kruse et al. 1993)
     UIQI           Q of Wang and Bovik (2002): 4 cov mean mean / ((var + var)(mean^2 + mean^2))
     ERGAS          100 sqrt(mean over bands of (RMSE / mean x)^2), no change of resolution (Wald 2000)
-    SSIM           Wang et al. (2004), windows of 7 px, scikit-image
-    detail kept    energy of y above 1/4 cycle a pixel over that of x: 1 keeps it, less blurs
+    SSIM           Wang et al. (2004), windows of 7 px in which every sample counts, scikit-image
+    detail kept    energy of y above 1/4 cycle a pixel over that of x: 1 keeps it, less blurs. Samples that
+                   do not count hold the mean of those that do: their edges are in both, and draw it to 1
     error of range mean |y - x| in % of 0..12000 DN (the figure Rapid BoA gives)
     NDVI error     mean |NDVI(y) - NDVI(x)| from B08 and B04
 """
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from payload.types import F32, SURFACE_BANDS_OF_GRID, Band, Grid
 
@@ -99,18 +102,27 @@ def high_energy(plane: F32) -> float:
     return float((np.abs(spectrum[frequency > HIGH_CYCLES_PER_PX]) ** 2).sum())
 
 
-def image_figures(truth: F32, found: F32) -> dict[str, float | None]:
-    """SSIM and the detail kept, over a whole plane."""
+def image_figures(truth: F32, found: F32, counts: NDArray[np.bool_]) -> dict[str, float | None]:
+    """SSIM and the detail kept of planes (row, col), of the samples that count; None where there are none."""
+    row: dict[str, float | None] = {"detail_kept": None, "ssim": None}
+    if not counts.any():
+        return row
+    truth, found = (np.where(counts, plane, plane[counts].mean()) for plane in (truth, found))
     reference = high_energy(truth)
-    row = {"detail_kept": high_energy(found) / reference if reference > 0 else None, "ssim": None}
-    if min(truth.shape) >= SSIM_WINDOW_PX and importlib.util.find_spec("skimage") is not None:
+    row["detail_kept"] = high_energy(found) / reference if reference > 0 else None
+    inside = ndimage.binary_erosion(counts, np.ones((SSIM_WINDOW_PX, SSIM_WINDOW_PX)))
+    if inside.any() and has_ssim():
         from skimage.metrics import structural_similarity
 
-        scale = float(truth.max() - truth.min()) or 1.0
-        row["ssim"] = float(
-            structural_similarity(truth, found, win_size=SSIM_WINDOW_PX, data_range=max(scale, 0.05))
-        )
+        scale = max(float(np.ptp(truth[counts])), 0.05)
+        _, local = structural_similarity(truth, found, win_size=SSIM_WINDOW_PX, data_range=scale, full=True)
+        row["ssim"] = float(local[inside].mean(dtype=np.float64))
     return row
+
+
+def has_ssim() -> bool:
+    """Whether scikit-image is there, which computes it."""
+    return importlib.util.find_spec("skimage") is not None
 
 
 def ndvi_error(truth: Grids, found: Grids, mask: NDArray[np.bool_]) -> float | None:
@@ -126,20 +138,22 @@ def ndvi_error(truth: Grids, found: Grids, mask: NDArray[np.bool_]) -> float | N
 
 
 def figures(truth: Grids, found: Grids, masks: Masks) -> dict[str, Any]:
-    """Everything about one method on one pair. ``masks``: which samples of each grid count."""
+    """Everything about one method on one pair. ``masks``: which samples of each grid count, all with data
+    in ``found``; a band of which ``truth`` has nothing is 0 there."""
     rows: dict[str, Any] = {}
     for band, (grid, index) in band_places().items():
-        counts = masks[grid] & (truth[grid][index] != 0) & (found[grid][index] != 0)
+        counts = masks[grid] & (truth[grid][index] != 0)
         x, y = truth[grid][index][counts], found[grid][index][counts]
         rows[band.value] = band_figures(x, y) | {"ratio_histogram": ratio_histogram(x, y)}
-        rows[band.value] |= image_figures(truth[grid][index], found[grid][index])
+        rows[band.value] |= image_figures(truth[grid][index], found[grid][index], counts)
     spectra = masks[Grid.R20M] & (truth[Grid.R20M] != 0).all(axis=0)
+    red_and_infrared = (truth[Grid.R10M][[B04_OF_R10M, B08_OF_R10M]] != 0).all(axis=0)
     errors = [row["range_error_percent"] for row in rows.values() if row["samples"]]
     return {
         "bands": rows,
         "sam_deg": spectral_angle_deg(truth[Grid.R20M][:, spectra], found[Grid.R20M][:, spectra]),
         "ergas": ergas(list(rows.values())),
-        "ndvi_error": ndvi_error(truth, found, masks[Grid.R10M] & (truth[Grid.R10M] != 0).all(axis=0)),
+        "ndvi_error": ndvi_error(truth, found, masks[Grid.R10M] & red_and_infrared),
         "range_error_percent": float(np.mean(errors)) if errors else None,
         "mean_rmse": float(np.mean([row["rmse"] for row in rows.values() if row["samples"]]))
         if errors

@@ -25,6 +25,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def share_text(clear_share: float | None) -> str:
+    """What is said of how much of a pair is clear."""
+    if clear_share is None:
+        return "no sample with data in both images"
+    return f"{clear_share:.1%} clear by our class map"
+
+
 def pooled_table(figures: Mapping[str, Any]) -> str:
     """Every method and target, pooled over pixels."""
     rows = []
@@ -99,7 +106,7 @@ def confidence_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     return markdown(["band", "mean sigma", "RMSE", "within 1.64 sigma (should be 0.90)"], lines)
 
 
-def curve_table(found: Mapping[str, float]) -> str:
+def curve_table(found: Mapping[str, float | None]) -> str:
     """Area under the curve of sigma as a cloud mask, by band."""
     bands = [band for band in FILE_ORDER if band in found]
     return markdown(["sigma of", *bands], [["area under the curve", *(number(found[b]) for b in bands)]])

@@ -4,10 +4,11 @@ Takes telemetry and files from `payload fly` by UDP, acknowledges every file by 
 writes products to DIR/products, telemetry packets to DIR/telemetry.tm, decodes the products to
 DIR/pictures (GeoTIFF, PNG, CSV; see tools.decode) and prints the report of the pass, which is
 in DIR/pass.json too. Started again, it goes on in the middle of a file; where the disk is full it
-says so and acknowledges nothing until there is room. An example of the
-configuration is tools/ground/bench.yaml.
+says so and acknowledges nothing until there is room. Files that go up are kept in DIR/outgoing until
+they are on board. An example of the configuration is tools/ground/bench.yaml.
 
-Exit code 0: done; 1: products came that are damaged; 2: it cannot start.
+Exit code 0: done; 1: products came that are damaged; 2: it cannot start; 3: a file was refused on
+board, or its copy was lost before it was there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tools.ground.settings import load_key, load_settings
 from tools.ground.station import PRODUCTS, PassReport, Station
 
 PICTURES, REPORT = "pictures", "pass.json"
+_REFUSED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tools.ground: {error}", file=sys.stderr)
         return 2
     try:
-        for path in parsed.up:
-            station.send_up(path)
+        station.send_up(*parsed.up)
         report = station.run(parsed.duration_s, _end(parsed.until_quiet_s))
     except (PayloadError, OSError) as error:
         print(f"tools.ground: {error}; what came is in {parsed.out}", file=sys.stderr)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tools.ground: {parsed.out / REPORT}: {error.strerror}", file=sys.stderr)
     code = _decode(parsed.out) if any((parsed.out / PRODUCTS).iterdir()) else 0
     print(json.dumps(station.facts(), indent=2) if parsed.json else report.text())
-    return code
+    return code or _REFUSED * bool(report.files_refused)
 
 
 def _end(until_quiet_s: float | None) -> Callable[[PassReport], bool]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from payload.config import parse_address
-from payload.core.cfdp import OutgoingFile, SendEnded
+from payload.core.cfdp import OutgoingFile, SendEnded, first_sequence_at
 from payload.core.cfdp.checksums import crc_32
 from payload.core.cfdp.packets import file_packet_id, pdu_of
 from payload.core.packet_scan import PacketScan
@@ -26,9 +26,11 @@ from payload.drivers.link import PRODUCT_SUFFIX
 from payload.drivers.transfer_journal import SqliteTransferJournal
 from payload.errors import StoreError
 from payload.transfers import Transfers
+from tools.ground.outgoing import FilesUp
 from tools.ground.settings import Settings
 
 PRODUCTS, PARTS, JOURNAL, TELEMETRY = "products", "parts", "transfers.sqlite", "telemetry.tm"
+OUTGOING = "outgoing"
 
 RETRY_S = 2.0
 _TURN_S = 0.02
@@ -50,6 +52,8 @@ class PassReport:
     products: list[str] = field(default_factory=list)
     products_bytes: int = 0
     files_sent_up: list[str] = field(default_factory=list)
+    files_refused: list[str] = field(default_factory=list)
+    """Refused on board, or gone no further because the copy here was lost."""
     naks: int = 0
     pdus_rejected: int = 0
     disk_failures: int = 0
@@ -72,6 +76,7 @@ class PassReport:
                 f"{self.damaged_bytes} bytes were in no packet, {self.pdus_rejected} PDUs were damaged",
                 f"{self.naks} NAKs were sent; {self.files_open} files are still open; "
                 f"{self.telemetry_packets} telemetry packets; {len(self.files_sent_up)} files went up",
+                *([f"refused: {', '.join(self.files_refused)}"] if self.files_refused else []),
                 *([f"the disk took nothing {self.disk_failures} times"] if self.disk_failures else []),
             ]
         )
@@ -94,11 +99,12 @@ class Station:
         self.report = PassReport()
         self._random = random.Random(settings.seed)
         self.files = FolderOfFiles(folder / PARTS, folder / PRODUCTS, PRODUCT_SUFFIX)
-        self._journal = SqliteTransferJournal(folder / JOURNAL)
+        self._journal = SqliteTransferJournal(folder / JOURNAL, first_sequence_at(time.time_ns()))
         self._key = key
+        self._outgoing = FilesUp(folder / PARTS, folder / OUTGOING, settings.entity)
+        self._has_one_ended = False
         self._transfers = self._restored()
         self._broken_s: float | None = None
-        self._bodies: dict[str, bytes] = {}
         self._telemetry: BinaryIO = (folder / TELEMETRY).open("ab", buffering=0)
         ids = [file_packet_id(settings.apid, is_ground=False)]
         ids.append(packet_id_of(settings.telemetry_apid, is_command=False))
@@ -111,8 +117,17 @@ class Station:
         self._socket.bind(listen)
 
     def _restored(self) -> Transfers:
+        """What the journal knows; what goes up goes on from its copy, or no further."""
         setup = self._settings.parameters
-        return Transfers(setup, self._settings.apid, True, self._journal, self.files, self, self._key)
+        made = Transfers(setup, self._settings.apid, True, self._journal, self.files, self, self._key)
+        sending = made.entity.sending()
+        for name, one in sending.items():
+            if not one.is_cancelled and not self._outgoing.is_kept(one.file):
+                made.entity.cancel(name)
+                self._refuse(name, f"its copy in {OUTGOING} is lost; send it again")
+        self._outgoing.keep_only(sending)
+        self._has_one_ended = False
+        return made
 
     @property
     def address(self) -> tuple[str, int]:
@@ -120,15 +135,31 @@ class Station:
         host, port = self._socket.getsockname()
         return host, port
 
-    def send_up(self, path: Path) -> None:
-        """The file goes up under its own name.
+    def send_up(self, *paths: Path) -> None:
+        """The files go up under their own names, from copies; one that is on its way already goes on.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: one cannot be read.
+            StoreError: there is no room for a copy, or another file of the same name is on its way:
+                nothing goes up then.
         """
-        body = path.read_bytes()
-        self._bodies[path.name] = body
-        self._transfers.entity.put(OutgoingFile(path.name, len(body), crc_32(body), 1.0))
+        sending = self._transfers.entity.sending()
+        under_way = {name: one.file for name, one in sending.items() if not one.is_cancelled}
+        bodies: dict[str, bytes] = {}
+        wanted = dict(under_way)
+        for path in paths:
+            body = path.read_bytes()
+            file = OutgoingFile(path.name, len(body), crc_32(body), 1.0)
+            if wanted.setdefault(path.name, file) != file:
+                raise StoreError(f"{path}: another file of this name is on its way up; rename one, or wait")
+            bodies[path.name] = body
+        for name, body in bodies.items():
+            if name in under_way:
+                self._say(f"{name}: is on its way up already")
+                continue
+            self._outgoing.keep(name, body)
+            self._transfers.entity.put(wanted[name])
+        self._transfers.settle()
 
     def run(self, duration_s: float, is_done: Callable[[PassReport], bool]) -> PassReport:
         """One pass: until ``is_done``, or for ``duration_s``."""
@@ -155,6 +186,9 @@ class Station:
                 self._transfers.entity.thaw(time.monotonic_ns())
                 self._broken_s = None
             self._transfers.settle()
+            if self._has_one_ended:  # and the journal says so
+                self._outgoing.keep_only(self._transfers.entity.sending())
+                self._has_one_ended = False
             self._transfers.entity.tick(time.monotonic_ns())
             self._answer()
         except StoreError as error:
@@ -212,12 +246,21 @@ class Station:
 
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """Bytes of a file on its way up."""
-        return self._bodies[name][offset : offset + length]
+        return self._outgoing.piece(name, offset, length)
 
     def has_left(self, ended: SendEnded) -> None:
-        """The payload has the file."""
-        self.report.files_sent_up += [ended.name] if ended.is_delivered else []
-        self._say(f"{ended.name}: {'is on board' if ended.is_delivered else 'was refused on board'}")
+        """The payload has the file, or refuses it; its copy is needed until the journal knows that."""
+        self._has_one_ended = True
+        if not ended.is_delivered:
+            self._refuse(ended.name, f"was refused on board (CFDP condition {ended.condition})")
+        elif ended.name not in self.report.files_sent_up:  # told again after a failure of the disk
+            self.report.files_sent_up.append(ended.name)
+            self._say(f"{ended.name}: is on board")
+
+    def _refuse(self, name: str, reason: str) -> None:
+        if name not in self.report.files_refused:
+            self.report.files_refused.append(name)
+            self._say(f"{name}: {reason}")
 
     def has_come(self, name: str) -> None:
         """A product is on the disk."""

@@ -28,6 +28,7 @@ from tools.harmonise.networks import MODELS, build
 from tools.harmonise.training import PAPER, Recipe
 from tools.material import clear_patches
 from tools.networks import checkpoint
+from tools.whole import make_way
 
 EXIT_USAGE = 2
 CLOUDY_PAIRS_RATIO = 0.04
@@ -119,7 +120,6 @@ def run_compare(asked: argparse.Namespace) -> None:
 
     recipe = _recipe(asked)
     record: dict[str, Any] = {"recipe": dataclasses.asdict(recipe), "simulated": True, "level": asked.level}
-    asked.out.mkdir(parents=True, exist_ok=True)
     for kind, models, count in (
         ("clear", comparison.ALL_MODELS, asked.pairs),
         ("cloudy", comparison.CLOUDY_MODELS, asked.cloudy_pairs),
@@ -190,11 +190,32 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _prepare(asked: argparse.Namespace) -> None:
+    """What is to be written can be written: asked before the work.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if asked.command == "apply":
+        for path in filter(None, (asked.out, asked.confidence)):
+            make_way(path)
+    else:
+        asked.out.mkdir(parents=True, exist_ok=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     asked = parser.parse_args(arguments)
     if hasattr(asked, "synthetic") and not asked.synthetic and not (asked.shared / "data").is_dir():
         parser.error(f"{asked.shared}: no shared material here; see --shared, or use --synthetic")
+    if asked.command == "compare" and (
+        min(asked.pairs, asked.cloudy_pairs) < 0 or not asked.pairs + asked.cloudy_pairs
+    ):
+        parser.error("--pairs and --cloudy-pairs: at least one pair of either is needed")
+    try:
+        _prepare(asked)
+    except OSError as error:
+        parser.error(f"{error}")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()

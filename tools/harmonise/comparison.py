@@ -19,8 +19,8 @@ from tools.harmonise.networks import (
     pixelwise,
     spread_found_m,
 )
-from tools.harmonise.pair import BAND_NAMES, BANDS, RATIO, WINDOW_PX, Pair
-from tools.harmonise.training import EPSILON, Recipe, train
+from tools.harmonise.pair import BAND_NAMES, BANDS, RATIO, WINDOW_PX, Pair, PairError
+from tools.harmonise.training import EPSILON, Recipe, known_at_coarse, train
 
 EDGE_FINE_PX = RATIO * CONV_REACH_PX
 Table = dict[str, Any]
@@ -52,14 +52,20 @@ def at_coarse(network: nn.Module, fine: F32) -> F32:
 
 
 def evaluate(network: nn.Module, pair: Pair) -> Table:
-    """Scores over the pair's held windows; what needs the truth only where there is one."""
+    """Scores over the pair's held windows, where both images have data; what needs the truth only where
+    there is one.
+
+    Raises:
+        PairError: no held window has a place with data in both.
+    """
     coarse_scores, fine_scores, kept, moved = [], [], [], []
     for number in pair.held:
         fine, coarse = pair.fine_window(number), pair.coarse_window(number)
         inner = np.zeros((WINDOW_PX, WINDOW_PX), bool)
         inner[CONV_REACH_PX:-CONV_REACH_PX, CONV_REACH_PX:-CONV_REACH_PX] = True
         clear = ~_cloud(pair, number)
-        known = inner & (coarse > 0).all(axis=0) & clear[RATIO // 2 :: RATIO, RATIO // 2 :: RATIO]
+        both = known_at_coarse(*(torch.from_numpy(np.array(part))[None] for part in (fine, coarse)))
+        known = inner & both[0, 0].numpy() & clear[RATIO // 2 :: RATIO, RATIO // 2 :: RATIO]
         if not known.any():
             continue
         coarse_scores.append(scores.radiometry(at_coarse(network, fine), coarse, known))
@@ -68,11 +74,14 @@ def evaluate(network: nn.Module, pair: Pair) -> Table:
         truth = pair.fine_window(number, pair.truth)
         found, _ = harmonise(network, fine)
         inside = np.kron(inner, np.ones((RATIO, RATIO), bool))
-        fine_scores.append(scores.radiometry(found, truth, inside & clear))
-        if pair.cloud is None:
+        has_data = (fine > 0).all(axis=0) & (truth > 0).all(axis=0)
+        fine_scores.append(scores.radiometry(found, truth, inside & clear & has_data))
+        if pair.cloud is None and has_data.all():
             cut = (slice(None), slice(EDGE_FINE_PX, -EDGE_FINE_PX), slice(EDGE_FINE_PX, -EDGE_FINE_PX))
             kept.append(scores.detail_kept(found[cut], truth[cut]))
             moved.append(scores.moved_m(found[cut], truth[cut]))
+    if not coarse_scores:
+        raise PairError("no held window has data in both images: nothing to score on")
     table: Table = {"at_10_m": scores.mean_scores(coarse_scores)}
     if fine_scores:
         table["at_2_m"] = scores.mean_scores(fine_scores)

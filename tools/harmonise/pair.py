@@ -2,7 +2,8 @@
 
 A folder holds fine.tif and coarse.tif, four bands each (blue, green, red, near infrared), the
 fine one five times the rows and columns of the coarse one, and at will truth.tif and cloud.tif
-(simulated pairs) and pair.json. Integer samples are reflectance x 10000; 0 is no data.
+(simulated pairs) and pair.json. Samples are what `tools.band_files` reads: reflectance x 10000, or
+fractions; 0 is no data.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from payload.types import F32
+from tools.band_files import BandFileError, read_plane, read_reflectance
 from tools.material import DN_PER_REFLECTANCE
 from tools.whole import whole
 
@@ -92,16 +94,9 @@ def read_bands(path: Path) -> F32:
     if not path.is_file():
         raise PairError(f"{path}: no such file")
     try:
-        stack = tifffile.imread(path)
-    except tifffile.TiffFileError as error:
-        raise PairError(f"{path}: not a TIFF file ({error})") from error
-    if stack.ndim == 3 and stack.shape[0] != BANDS:
-        stack = np.moveaxis(stack, -1, 0)
-    if stack.ndim != 3 or stack.shape[0] != BANDS:
-        raise PairError(f"{path}: expected four bands (blue, green, red, nir), found shape {stack.shape}")
-    if np.issubdtype(stack.dtype, np.integer):
-        return (stack / np.float32(DN_PER_REFLECTANCE)).astype(np.float32)
-    return np.nan_to_num(stack.astype(np.float32))
+        return read_reflectance(path, BANDS)
+    except BandFileError as error:
+        raise PairError(f"{error}; expected four bands: blue, green, red, nir") from error
 
 
 def read_pair(folder: Path, seed: int = 0) -> Pair:
@@ -113,7 +108,7 @@ def read_pair(folder: Path, seed: int = 0) -> Pair:
     story_file = folder / "pair.json"
     story = json.loads(story_file.read_text()) if story_file.is_file() else {"source": "measured"}
     truth = read_bands(folder / "truth.tif") if (folder / "truth.tif").is_file() else None
-    cloud = tifffile.imread(folder / "cloud.tif") != 0 if (folder / "cloud.tif").is_file() else None
+    cloud = read_plane(folder / "cloud.tif") != 0 if (folder / "cloud.tif").is_file() else None
     rows, cols = (size // WINDOW_PX for size in coarse.shape[1:])
     if rows * cols < 2:
         raise PairError(f"{folder}: too small; at least two windows of {WINDOW_PX} coarse pixels are needed")

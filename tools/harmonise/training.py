@@ -15,10 +15,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tools import resumable
-from tools.harmonise.networks import CONV_REACH_PX, SPREAD_PAD_PX, BCNet, PointSpread, build, pixelwise
-from tools.harmonise.pair import BANDS, RATIO, WINDOW_PX, Pair
+from tools.harmonise.networks import (
+    CONV_REACH_PX,
+    SPREAD_PAD_PX,
+    SPREAD_TAPS,
+    BCNet,
+    PointSpread,
+    build,
+    pixelwise,
+)
+from tools.harmonise.pair import BANDS, RATIO, WINDOW_PX, Pair, PairError
 
 CROP_PX = 32
 MARGIN_PX = 2
@@ -62,19 +71,39 @@ def loss_of(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 @dataclass(frozen=True, eq=False)
 class Windows:
     """All windows that training may use: fine (N, 4, 250, 250), nominally blurred and coarse
-    (N, 4, 50, 50)."""
+    (N, 4, 50, 50), and where both have data (N, 1, 50, 50); elsewhere blurred is 0."""
 
     fine: Tensor
     blurred: Tensor
     coarse: Tensor
+    known: Tensor
+
+
+def known_at_coarse(fine: Tensor, coarse: Tensor) -> Tensor:
+    """Where (N, 1, R, C) a coarse pixel has data, and all that a point spread and a network of 3x3 layers
+    see around it in ``fine`` (N, 4, 5 R, 5 C) has, too."""
+    unseen = (fine <= 0).any(1, keepdim=True).float()
+    around = functional.pad(unseen, (SPREAD_PAD_PX,) * 4, mode="replicate")
+    touched = functional.max_pool2d(around, SPREAD_TAPS, stride=RATIO)
+    touched = functional.max_pool2d(touched, 2 * CONV_REACH_PX + 1, stride=1, padding=CONV_REACH_PX)
+    return (touched == 0) & (coarse > 0).all(1, keepdim=True)
 
 
 def seen_windows(pair: Pair) -> Windows:
+    """The windows that training may use.
+
+    Raises:
+        PairError: none of them has a place with data in both images.
+    """
     numbers = pair.seen()
     fine = torch.from_numpy(np.stack([pair.fine_window(number) for number in numbers]))
     coarse = torch.from_numpy(np.stack([pair.coarse_window(number) for number in numbers]))
+    known = known_at_coarse(fine, coarse)
+    inner = slice(CONV_REACH_PX, -CONV_REACH_PX)
+    if not known[..., inner, inner].any():
+        raise PairError("no window to train on has data in both images")
     with torch.no_grad():
-        return Windows(fine, PointSpread()(fine), coarse)
+        return Windows(fine, torch.where(known, PointSpread()(fine), 0), coarse, known)
 
 
 def _draw(rng: np.random.Generator, network: nn.Module, windows: Windows, batch: int) -> tuple[Tensor, ...]:
@@ -91,7 +120,7 @@ def _draw(rng: np.random.Generator, network: nn.Module, windows: Windows, batch:
         at_coarse = network.spread.inner(windows.fine[chosen, :, rows, cols])
     else:
         at_coarse = windows.blurred[span]
-    known = ((target > 0) & (at_coarse > 0)).all(1, keepdim=True)
+    known = windows.known[span] & (at_coarse > 0).all(1, keepdim=True)
     weight = torch.zeros_like(target[:, :1])
     inner = slice(CONV_REACH_PX, -CONV_REACH_PX)
     weight[..., inner, inner] = known[..., inner, inner].float()

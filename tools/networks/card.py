@@ -125,9 +125,9 @@ SURFACE_LIMITS = """\
   bands is nearer there.
 - B09 hangs on one transmittance per cell, found within some 5 % on simulated pairs; beside Sen2Cor it is low
   by 2 % on dry land and high on snow at low sun.
-- The height of the ground is not an input. On the Alpine chips (about 2 km) B01 and B02 come out 0.02 to 0.03 too dark,
-  B03 and B04 0.01, as too much Rayleigh scattering taken away would leave them. Their size (24 x 42 pixels)
-  is not it: mirrored to seven times as much they get the same.
+- The height of the ground is not an input. On the Alpine chips (about 2 km) B01 and B02 come out 0.02 to 0.03
+  too dark, B03 and B04 0.01, as too much Rayleigh scattering taken away would leave them. Their size (24 x 42
+  pixels) is not it: mirrored to seven times as much they get the same.
 - Sigma is calibrated on simulation. Beside Sen2Cor it is too large in most bands.
 - B10 is not corrected.
 """

@@ -17,6 +17,7 @@ from tools.simulate.scene import make_scene
 from tools.simulate.sensors import SENSORS
 from tools.simulate.sheet import contact_sheet
 from tools.simulate.strip_files import Picture, TruthFolder, told_blocks, write_strip
+from tools.whole import make_way
 
 MIN_ROWS, MIN_COLUMNS = 48, 48
 EXAMPLE_SEED, EXAMPLE_SHAPE = 44, (480, 720)
@@ -157,7 +158,6 @@ def make_patches(wanted: argparse.Namespace) -> int:
 
 def make_sheet(wanted: argparse.Namespace) -> int:
     """Write the contact sheet. Returns the exit code."""
-    wanted.out.parent.mkdir(parents=True, exist_ok=True)
     write_png(wanted.out, contact_sheet(wanted.shared, wanted.seed))
     print(f"{wanted.out}: real on the left, simulated on the right")
     return 0
@@ -183,15 +183,38 @@ def _refuse_nonsense(parser: argparse.ArgumentParser, wanted: argparse.Namespace
             parser.error(f"needs at least {MIN_ROWS} rows and {MIN_COLUMNS} columns, and a seed of 0 or more")
         if wanted.command == "safe" and wanted.out.exists():
             parser.error(f"{wanted.out} exists already: name a new folder")
+        beyond = [column for column in wanted.dead_columns if not 0 <= column < wanted.columns]
+        if beyond:
+            parser.error(f"--dead-columns: {beyond[0]} is not among the columns 0 to {wanted.columns - 1}")
+        if wanted.truth_surface and wanted.truth is None:
+            parser.error("--truth-surface needs --truth: name the folder")
     if wanted.command == "sheet" and not (wanted.shared / "data" / "labels" / "dev").is_dir():
         parser.error(f"{wanted.shared}: no data/labels/dev in it; name the shared folder")
     if wanted.command == "patches":
         if wanted.size % 6 or wanted.size < MIN_ROWS:
             parser.error(f"--size must be a multiple of 6 and at least {MIN_ROWS}, not {wanted.size}")
+        if wanted.sensor is not None and wanted.format != "npz":
+            parser.error("--sensor needs --format npz: a tif holds Sentinel-2's bands alone")
         if wanted.count < 1 or wanted.seed < 0 or wanted.jobs < 1:
             parser.error("--count and --jobs must be above 0, --seed 0 or more")
         if wanted.shared is not None and not (wanted.shared / "data" / "l1c" / "index.json").exists():
             parser.error(f"{wanted.shared}: no data/l1c/index.json in it; name the shared folder")
+
+
+def _prepare(parser: argparse.ArgumentParser, wanted: argparse.Namespace) -> None:
+    """What is to be written can be written: asked before the rendering."""
+    is_strip = wanted.command in ("strip", "safe")
+    files = [wanted.picture] if is_strip else []
+    files += [wanted.out] if wanted.command in ("strip", "safe", "sheet") else []
+    folders = [wanted.truth] if is_strip else []
+    folders += [wanted.out] if wanted.command == "patches" else []
+    try:
+        for path in filter(None, files):
+            make_way(path)
+        for path in filter(None, folders):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"{error}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -199,6 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     wanted = parser.parse_args(arguments)
     _refuse_nonsense(parser, wanted)
+    _prepare(parser, wanted)
     if wanted.command == "tables":
         return build_tables()
     commands = {"strip": make_strip, "safe": make_strip, "patches": make_patches, "sheet": make_sheet}

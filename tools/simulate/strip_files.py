@@ -135,5 +135,4 @@ def write_strip(
     header: Path, scene: Scene, say: Say, *, truth: TruthFolder | None = None, picture: Picture | None = None
 ) -> None:
     """The strip as a raw line stream: ``header``, its frames beside it."""
-    header.parent.mkdir(parents=True, exist_ok=True)
     write_raw(header, scene.info, told_blocks(scene, say, truth=truth, picture=picture))

@@ -4,6 +4,7 @@
 `pdus` the bytes, `extents` the gap map, `records` what it is set up with and what it asks for.
 """
 
+from payload.core.cfdp.closed import first_sequence_at
 from payload.core.cfdp.entity import CfdpEntity
 from payload.core.cfdp.pdus import NAME_MAX_BYTES, SEGMENT_OVERHEAD_BYTES, PduError, TransactionId
 from payload.core.cfdp.records import (
@@ -39,4 +40,5 @@ __all__ = [
     "StoreSegment",
     "TransactionId",
     "VerifyFile",
+    "first_sequence_at",
 ]

@@ -9,13 +9,15 @@ Rules:
 2. Answers go first; then the file with the highest priority that has anything to send, what
    is asked for again included; equal priorities in the order in which they were put.
 3. Frozen, it sends nothing and its timers stand still; thawed, every repeat starts anew.
-4. A closed transaction is remembered and answered as before, but never opened again.
+4. A transaction of the peer that is closed is remembered and answered as before, but never opened
+   again; one that comes with another file than before is closed (`closed`).
 5. A PDU that is not for this entity, or of no transaction that it can open, is counted and
    changes nothing.
 6. Memory is bounded: open transactions, their ranges, remembered ones, and one waiting answer
    of each kind for each.
 7. The transaction that was silent longest makes room if too many are coming in.
 8. What moved since the last snapshots is less than a window, of all transactions together.
+9. While the driver checks a file, nothing that is heard ends its transaction.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from collections.abc import Iterable, Mapping
 
 from spacepackets.cfdp.defs import ConditionCode
 
+from payload.core.cfdp.closed import ClosedTransactions
 from payload.core.cfdp.pdus import (
     NAME_MAX_BYTES,
     Acknowledgement,
@@ -54,7 +57,7 @@ from payload.core.cfdp.records import (
     StoreSegment,
 )
 from payload.core.cfdp.sending import SendTransaction
-from payload.ports import CLOSED_TRANSFERS_MAX
+from payload.transfer_ports import ClosedTransfer
 
 _NO_ERROR = int(ConditionCode.NO_ERROR)
 
@@ -72,21 +75,23 @@ class CfdpEntity:
         self._sends: dict[TransactionId, SendTransaction] = {}
         self._order: list[SendTransaction] = []
         self._receives: dict[TransactionId, ReceiveTransaction] = {}
-        self._closed: OrderedDict[TransactionId, int] = OrderedDict()
+        self._closed = ClosedTransactions()
         self._answers: OrderedDict[tuple[TransactionId, str], Pdu] = OrderedDict()
         self._effects: list[Effect] = []
         self._unremembered: dict[TransactionId, int] = {}
 
     def restore(
-        self, snapshots: Iterable[SendSnapshot | ReceiveSnapshot], closed: Mapping[TransactionId, int]
+        self,
+        snapshots: Iterable[SendSnapshot | ReceiveSnapshot],
+        closed: Mapping[TransactionId, ClosedTransfer],
     ) -> None:
         """Goes on where the snapshots were taken; still frozen.
 
         Args:
-            closed: condition codes of closed transactions, the latest last.
+            closed: the peer's transactions that are over, the latest last.
         """
-        for transaction, condition in closed.items():
-            self._remember_closed(transaction, condition)
+        for transaction, ending in closed.items():
+            self._closed.add(transaction, ending)
         for snapshot in snapshots:
             if isinstance(snapshot, SendSnapshot):
                 sending = SendTransaction.restored(self.parameters, snapshot)
@@ -157,7 +162,7 @@ class CfdpEntity:
             if isinstance(found, SegmentRequest) and not found.is_again:
                 self._move_on(sending.transaction, found.length)
             if sending.is_over:
-                self._close_send(sending, _NO_ERROR)
+                self._close_send(sending)
             return found if isinstance(found, SegmentRequest) else self._counted(encode(found))
         return None
 
@@ -219,7 +224,7 @@ class CfdpEntity:
         elif sending.hear_eof_acknowledged(now_ns):
             self._remember(sending)
         elif sending.is_over:
-            self._close_send(sending, int(ConditionCode.CANCEL_REQUEST_RECEIVED))
+            self._close_send(sending)
 
     def _end_send(self, sending: SendTransaction, pdu: Finished) -> bool:
         """The file has ended; False if that cannot be true (rule 5): its end was never sent."""
@@ -231,21 +236,27 @@ class CfdpEntity:
         self.counters.files_failed += not is_delivered
         name = sending.file.name
         self._effects.append(SendEnded(sending.transaction, name, pdu.condition, is_delivered))
-        self._close_send(sending, pdu.condition)
+        self._close_send(sending)
         return True
 
     def _hear_as_receiver(self, pdu: Pdu, now_ns: int) -> None:
         self._wake_the_resting(now_ns)
         transaction = pdu.head.transaction
+        receiving = self._receives.get(transaction)
+        if receiving is not None and receiving.is_denied_by(pdu):
+            receiving.end(ConditionCode.FILE_CHECKSUM_FAILURE)
+            self._answers.pop((transaction, "finished"), None)
+            self._close_receive(receiving)
         if transaction in self._closed:
-            self._answer_closed(pdu)
+            for kind, answer in self._closed.answers(pdu).items():
+                self._answers[transaction, kind] = answer
             return
         if isinstance(pdu, Acknowledgement):
-            receiving = self._receives.get(transaction)
             if receiving is not None and receiving.condition is not None:
+                self._answers.pop((transaction, "finished"), None)
                 self._close_receive(receiving)
             return
-        receiving = self._receives.get(transaction) or self._open(pdu, now_ns)
+        receiving = receiving or self._open(pdu, now_ns)
         if receiving is None:
             self.counters.pdus_strange += 1
         else:
@@ -281,21 +292,13 @@ class CfdpEntity:
         return receiving
 
     def _make_room(self, now_ns: int) -> bool:
-        silent = min(self._receives.values(), key=lambda receiving: receiving.heard_ns or 0)
-        if now_ns - (silent.heard_ns or 0) < self.parameters.timeout_ns:
+        idle = (receiving for receiving in self._receives.values() if not receiving.is_verifying)
+        silent = min(idle, key=lambda receiving: receiving.heard_ns or 0, default=None)
+        if silent is None or now_ns - (silent.heard_ns or 0) < self.parameters.timeout_ns:
             return False
-        silent.condition = int(ConditionCode.INACTIVITY_DETECTED)
+        silent.end(ConditionCode.INACTIVITY_DETECTED)
         self._close_receive(silent)
         return True
-
-    def _answer_closed(self, pdu: Pdu) -> None:
-        transaction = pdu.head.transaction
-        if isinstance(pdu, Eof) and pdu.head.is_acknowledged:
-            condition = self._closed[transaction]
-            self._answers[transaction, "eof acknowledged"] = Acknowledgement(pdu.head, False, pdu.condition)
-            if pdu.condition == _NO_ERROR:
-                is_good = condition == _NO_ERROR
-                self._answers[transaction, "finished"] = Finished(pdu.head, condition, is_good, is_good)
 
     def judge(self, transaction: TransactionId, condition: int) -> None:
         """The driver checked the file: NO_ERROR and in its place, or refused for good."""
@@ -313,7 +316,7 @@ class CfdpEntity:
             sending.tick(now_ns)
             self._is_any_resting |= sending.is_resting
             if sending.is_over:
-                self._close_send(sending, int(ConditionCode.CANCEL_REQUEST_RECEIVED))
+                self._close_send(sending)
         for receiving in self._receives.values():
             receiving.tick(now_ns)
             self._is_any_resting |= receiving.is_resting
@@ -355,18 +358,21 @@ class CfdpEntity:
             self._sends.values(), key=lambda sending: (-sending.priority, sending.transaction)
         )
 
-    def _close_send(self, sending: SendTransaction, condition: int) -> None:
+    def _close_send(self, sending: SendTransaction) -> None:
         del self._sends[sending.transaction]
         self._order.remove(sending)
-        self._close(sending.transaction, condition)
+        self._unremembered.pop(sending.transaction, None)
+        self._effects.append(Close(sending.transaction, None))
 
     def _close_receive(self, receiving: ReceiveTransaction) -> None:
         transaction = receiving.head.transaction
         del self._receives[transaction]
         assert receiving.condition is not None
         self.counters.files_failed += receiving.condition != _NO_ERROR
-        self._answers.pop((transaction, "finished"), None)
-        self._close(transaction, receiving.condition)
+        self._unremembered.pop(transaction, None)
+        ending = ClosedTransfer(receiving.condition, receiving.eof)
+        self._closed.add(transaction, ending)
+        self._effects.append(Close(transaction, ending))
 
     def _move_on(self, transaction: TransactionId, moved_bytes: int) -> None:
         """Journals all that moved, once a window of bytes has (rule 8)."""
@@ -378,16 +384,6 @@ class CfdpEntity:
     def _remember(self, one: SendTransaction | ReceiveTransaction) -> None:
         self._effects.append(Remember(one.snapshot()))
         self._unremembered.pop(one.transaction, None)
-
-    def _close(self, transaction: TransactionId, condition: int) -> None:
-        self._unremembered.pop(transaction, None)
-        self._remember_closed(transaction, condition)
-        self._effects.append(Close(transaction, condition))
-
-    def _remember_closed(self, transaction: TransactionId, condition: int) -> None:
-        self._closed[transaction] = condition
-        if len(self._closed) > CLOSED_TRANSFERS_MAX:
-            self._closed.popitem(last=False)
 
 
 def _is_for_the_sender(pdu: Pdu) -> bool:

@@ -7,6 +7,7 @@ Rules:
 3. Our own transactions have 2 bytes for an entity id and 4 for a sequence number; what belongs to
    another's transaction has that one's lengths.
 4. A NAK asks for at most REQUESTS_MAX ranges.
+5. A sequence number is less than SEQUENCE_END: the journal keeps it as a signed number of 64 bits.
 
 Large-file PDUs (64-bit offsets) are refused: no file here comes near 4 GiB.
 """
@@ -49,6 +50,8 @@ NAME_MAX_BYTES = 255
 
 SEGMENT_OVERHEAD_BYTES = 4 + 2 + 4 + 2 + 4 + 2
 """Of a file data PDU as we send it: header, ids, sequence number, offset, CRC-16."""
+
+SEQUENCE_END = 1 << 63
 
 _CRC_START = 0xFFFF
 _FIXED_BYTES = 4
@@ -182,6 +185,8 @@ def _check_frame(header: PduHeader, raw: bytes) -> None:
 
 
 def _head_of(header: PduHeader) -> Head:
+    if header.transaction_seq_num.value >= SEQUENCE_END:
+        raise PduError("a sequence number too large to be kept")
     return Head(
         TransactionId(header.source_entity_id.value, header.transaction_seq_num.value),
         header.dest_entity_id.value,

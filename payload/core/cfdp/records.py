@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from payload.core.cfdp.extents import Extent
 from payload.core.cfdp.pdus import Head, Segment, TransactionId
+from payload.transfer_ports import ClosedTransfer
 
 NS_PER_S = 1_000_000_000
 
@@ -134,10 +135,13 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The transaction is over: journal that, forget its snapshot, drop its part file if any."""
+    """The transaction is over: forget its snapshot, drop its part file if any, journal ``closed``.
+
+    ``closed`` is None for a transaction of our own: its number is never used again anyway.
+    """
 
     transaction: TransactionId
-    condition: int
+    closed: ClosedTransfer | None
 
 
 @dataclass(frozen=True, slots=True)

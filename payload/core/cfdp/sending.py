@@ -48,7 +48,7 @@ class SendTransaction:
         self.is_resting = False
         self._parameters = parameters
         self._phase = _Phase.SENDING
-        self._is_cancelled = False
+        self.is_cancelled = False
         self._is_metadata_due = True
         self._is_eof_due = False
         self._progress = 0
@@ -64,7 +64,7 @@ class SendTransaction:
         made = cls(parameters, snapshot.transaction, snapshot.file)
         made._progress = snapshot.progress
         made._is_metadata_due = snapshot.progress == 0
-        made._is_cancelled = snapshot.is_cancelled
+        made.is_cancelled = snapshot.is_cancelled
         if snapshot.progress == snapshot.file.size_bytes or snapshot.is_cancelled:
             made._phase = _Phase.ACKED if snapshot.is_eof_acknowledged else _Phase.EOF_SENT
         return made
@@ -72,13 +72,13 @@ class SendTransaction:
     def snapshot(self) -> SendSnapshot:
         """What must be remembered of it now."""
         return SendSnapshot(
-            self.transaction, self.file, self._progress, self._phase is _Phase.ACKED, self._is_cancelled
+            self.transaction, self.file, self._progress, self._phase is _Phase.ACKED, self.is_cancelled
         )
 
     @property
     def unsent_bytes(self) -> int:
         """Bytes of the file that wait to be sent, or to be sent again."""
-        if self._is_cancelled:
+        if self.is_cancelled:
             return 0
         return self.file.size_bytes - self._progress + self._asked.size_bytes
 
@@ -91,7 +91,7 @@ class SendTransaction:
         """What goes next, now, or None while it waits for the peer."""
         if self.is_over or self.is_resting:
             return None
-        if self._is_cancelled:
+        if self.is_cancelled:
             return self._next_eof(now_ns) if self._is_eof_due else None
         if self._is_metadata_due:
             self._is_metadata_due = False
@@ -122,19 +122,19 @@ class SendTransaction:
             self._phase = _Phase.EOF_SENT
         self._answer_at_ns = now_ns + self._parameters.timeout_ns
         self.is_over = not self.file.is_acknowledged
-        condition = ConditionCode.CANCEL_REQUEST_RECEIVED if self._is_cancelled else ConditionCode.NO_ERROR
+        condition = ConditionCode.CANCEL_REQUEST_RECEIVED if self.is_cancelled else ConditionCode.NO_ERROR
         return Eof(self.head, int(condition), self.file.checksum, self.file.size_bytes)
 
     def cancel(self) -> None:
         """Nothing more of the file goes; the peer is told."""
-        self._is_cancelled = True
+        self.is_cancelled = True
         self._is_eof_due = True
         self._repeats = 0
         self._asked = ExtentSet()
 
     def hear_eof_acknowledged(self, now_ns: int) -> bool:
         """The peer has the EOF; True if that is new."""
-        if self._is_cancelled:
+        if self.is_cancelled:
             self.is_over = True
             return False
         is_new = self._phase is _Phase.EOF_SENT
@@ -147,7 +147,7 @@ class SendTransaction:
     def hear_nak(self, nak: Nak, now_ns: int) -> None:
         """The peer lacks ranges: those that were sent go again."""
         self._hear(now_ns)
-        if self._is_cancelled:
+        if self.is_cancelled:
             return
         while self._sent_again and self._sent_again[0][0] <= now_ns - self._parameters.guard_ns:
             self._sent_again.popleft()
@@ -175,7 +175,7 @@ class SendTransaction:
         self._repeats += 1
         self._answer_at_ns = None
         if self._repeats > self._parameters.answer_limit:
-            self.is_over = self._is_cancelled
+            self.is_over = self.is_cancelled
             self.is_resting = True
         else:
             self._is_eof_due = True
@@ -184,7 +184,7 @@ class SendTransaction:
         """The peer may be there again: repeats start anew."""
         self.is_resting = False
         self._repeats = 0
-        if self._is_cancelled or self._phase is _Phase.EOF_SENT:
+        if self.is_cancelled or self._phase is _Phase.EOF_SENT:
             self._is_eof_due = True
         elif self._phase is _Phase.ACKED:
             self._answer_at_ns = now_ns + _SILENCE_TIMEOUTS * self._parameters.timeout_ns

@@ -14,12 +14,12 @@ Rules:
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, unique
 
 from payload.core.products.samples import Codec
+from payload.core.sealed import SEAL_BYTES, sealed, seals_of
 from payload.errors import ProductError
 from payload.types import (
     COUNTS_OFFSET,
@@ -39,7 +39,6 @@ MODEL_HEX_DIGITS = 16
 
 _HEADER = struct.Struct(">4sBBBBI4I2IqddIdd8sHHI")
 _PLANE = struct.Struct(">BBBBHHIII")
-_CRC = struct.Struct(">I")
 _NO_BAND = 255
 _NO_EPSG = 0
 
@@ -157,7 +156,7 @@ def pack(kind: ProductKind, label: ProductLabel, planes: Sequence[tuple[PlaneHea
     origin, window, geo = label.origin, label.window, label.origin.georeference
     strip_id = origin.strip_id.encode("ascii")
     codes = [code for _, code in planes]
-    size = _HEADER.size + len(strip_id) + _PLANE.size * len(planes) + sum(map(len, codes)) + _CRC.size
+    size = _HEADER.size + len(strip_id) + _PLANE.size * len(planes) + sum(map(len, codes)) + SEAL_BYTES
     assert size <= MAX_PRODUCT_BYTES, size
     assert 0 < len(strip_id) <= STRIP_ID_MAX_CHARS, strip_id
     header = _HEADER.pack(
@@ -180,10 +179,7 @@ def pack(kind: ProductKind, label: ProductLabel, planes: Sequence[tuple[PlaneHea
     )
     table = [_pack_plane(plane, len(code)) for plane, code in planes]
     parts = [header, strip_id, *table, *codes]
-    crc = 0
-    for part in parts:
-        crc = zlib.crc32(part, crc)
-    return b"".join([*parts, _CRC.pack(crc)])
+    return sealed(parts)
 
 
 def _pack_plane(plane: PlaneHeader, size_bytes: int) -> bytes:
@@ -214,7 +210,7 @@ def unpack(body: bytes) -> Container:
         raise ProductError(f"unknown kind of product {kind_number}; decode it with a newer version")
     table_byte = _HEADER.size + id_chars
     planes_byte = table_byte + plane_count * _PLANE.size
-    if planes_byte > len(body) - _CRC.size:
+    if planes_byte > len(body) - SEAL_BYTES:
         raise ProductError("the table of planes does not fit into the product")
     strip_id = body[_HEADER.size : table_byte]
     if not (0 < id_chars <= STRIP_ID_MAX_CHARS and strip_id.isascii()):
@@ -237,7 +233,7 @@ def unpack(body: bytes) -> Container:
 
 def _verify(body: bytes) -> None:
     """Rules 1 and 3."""
-    if len(body) < _HEADER.size + _CRC.size:
+    if len(body) < _HEADER.size + SEAL_BYTES:
         raise ProductError(f"cut short: {len(body)} bytes are less than a header")
     if body[:4] != MAGIC:
         raise ProductError(f"no product: it starts with {body[:4]!r}, not {MAGIC!r}")
@@ -246,8 +242,7 @@ def _verify(body: bytes) -> None:
     size = _HEADER.unpack_from(body)[-1]
     if size != len(body):
         raise ProductError(f"{'cut short' if len(body) < size else 'too long'}: {len(body)} of {size} bytes")
-    (crc,) = _CRC.unpack_from(body, len(body) - _CRC.size)
-    found = zlib.crc32(memoryview(body)[: -_CRC.size])
+    found, crc = seals_of(body)
     if found != crc:
         raise ProductError(f"damaged: CRC-32 is {found:08x}, must be {crc:08x}")
 
@@ -274,7 +269,7 @@ def _unpack_planes(body: bytes, table_byte: int, start_byte: int, window: Window
         _check_plane(plane, window)
         planes.append(plane)
         start_byte += size
-    if start_byte != len(body) - _CRC.size:
+    if start_byte != len(body) - SEAL_BYTES:
         raise ProductError("the planes do not fill the product")
     return tuple(planes)
 

@@ -148,6 +148,7 @@ EVENTS = (
     ),
     Event(402, "product_refused", _LOW, 16, ("product_id", "size_bytes", "value"), "The queue has no room."),
     Event(403, "store_error", _HIGH, 4, ("reason",), "The store cannot be opened or written; the walk ends."),
+    Event(404, "product_damaged", _MEDIUM, 16, ("product_id",), "Its CRC-32 is wrong: not sent, and gone."),
     Event(501, "config_refused", _HIGH, 1, ("reason",), "The configuration cannot be used; nothing starts."),
     Event(502, "budget_refused", _HIGH, 1, ("worst_term", "reason"), "The memory plan does not fit."),
     Event(503, "model_refused", _HIGH, 4, ("reason",), "A model is not what it must be; nothing starts."),
