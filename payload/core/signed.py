@@ -188,9 +188,12 @@ def read_canonical(document: bytes, name: str) -> Place:
     try:
         found = read_document(document, name, DOCUMENT_MAX_BYTES)
         place = Place(found, name)
+        is_canonical = canonical(found) == document
     except TrustError as error:
         raise refuse(Refusal.MALFORMED, str(error)) from error
-    if canonical(found) != document:
+    except (ValueError, RecursionError) as error:  # a number as 1e999, a text that is no Unicode
+        raise refuse(Refusal.NOT_CANONICAL, f"{name}: has no canonical form") from error
+    if not is_canonical:
         raise refuse(Refusal.NOT_CANONICAL, f"{name}: not in canonical form")
     return place
 
