@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
@@ -34,16 +33,17 @@ from payload.core.package import (
 )
 from payload.core.refusals import Refusal, refuse
 from payload.core.scrub import seal_bytes
-from payload.core.signed import HEAD_MAX_BYTES, Root, read_root
+from payload.core.signed import HEAD_MAX_BYTES, Root
 from payload.core.slots import Occurrence, Slot
 from payload.core.telemetry import Telemetry
 from payload.errors import BudgetError, ConfigError, EngineFault, EngineLostError, InstallError
-from payload.model_slots import COPIES, ModelSlots, SlotPackage
+from payload.model_slots import ModelSlots
+from payload.slot_files import SlotPackage
+from payload.twin_files import COPIES
 from payload.types import Target, Task
-from payload.update_ports import ByteFile, ModelDisk
+from payload.update_ports import ByteFile
 
 READ_BYTES = 64 << 10
-ROOT_MAX_BYTES = 16 << 10
 RECORDS_BYTES = 64 << 10
 """Room on the disk for records and their parts."""
 
@@ -289,33 +289,3 @@ def _hashed(blocks: Iterator[bytes], update: Callable[[bytes], None]) -> Iterato
     for block in blocks:
         update(block)
         yield block
-
-
-class RootStore:
-    """The root file in force, where one was installed after the factory's."""
-
-    def __init__(self, disk: ModelDisk, telemetry: Telemetry) -> None:
-        self._disk = disk
-        self._telemetry = telemetry
-
-    def read(self) -> Root | None:
-        """The installed root; None where there is none, or where it is damaged."""
-        for copy in COPIES:
-            content = self._disk.read(f"root.{copy}", 0, ROOT_MAX_BYTES)
-            if content:
-                with suppress(InstallError):
-                    return read_root(content)[0]
-        return None
-
-    def keep(self, content: bytes) -> None:
-        """``content``, a root file that was checked, is in force.
-
-        Raises:
-            StoreError: the disk refuses.
-        """
-        for copy in COPIES:
-            self._disk.write("root.part", [content])
-            self._disk.sync("root.part")
-            self._disk.rename("root.part", f"root.{copy}")
-            self._disk.sync_folder()
-        self._telemetry.event("root_rotated", root_version=read_root(content)[0].version)

@@ -103,6 +103,18 @@ def message_of(magic: bytes, document: bytes) -> bytes:
     return b"skysift " + magic + document
 
 
+def claimed_bytes(content: bytes) -> int:
+    """How long the file that begins with ``content`` says it is.
+
+    Raises:
+        InstallError: it is shorter than a header.
+    """
+    if len(content) < HEADER_BYTES:
+        raise refuse(Refusal.WRONG_LENGTH, f"{len(content)} bytes, a header has {HEADER_BYTES}")
+    claimed: int = HEADER.unpack_from(content)[4]
+    return claimed
+
+
 def read_header(content: bytes, magic: bytes, size_bytes: int) -> Header:
     """The header in the first bytes of a file of ``size_bytes``.
 
