@@ -39,7 +39,7 @@ from payload.model_slots import ModelSlots
 from payload.proving import DeviceProver, asked_devices, runtime_versions
 from payload.root_store import ROOT_MAX_BYTES, RootStore
 from payload.slot_files import held_bytes
-from payload.types import Task, TileGrid
+from payload.types import Target, Task, TileGrid
 
 
 class Updates:
@@ -84,11 +84,9 @@ class Updates:
         """
         slots = self.slots[task]
         if slots.record.active is SlotName.FACTORY:
-            sizes = {file.path: file.size_bytes for file in artifact.files}
-            files = read_files(self.factory_folder(task), sizes)
-        else:
-            content = slots.load(slots.record.active).files
-            files = {file.path: content[file.path] for file in artifact.files}
+            return self._factory_artifact(task, artifact)
+        content = slots.load(slots.record.active).files
+        files = {file.path: content[file.path] for file in artifact.files}
         check_artifact(artifact, files)
         return files
 
@@ -151,6 +149,7 @@ class Updates:
                 self._fits,
                 lambda task: asked_devices(self._config, task),
                 DeviceProver(self._config, self.tiles()),
+                self._factory_network,
                 self._telemetry,
             )
             limit_bytes = self._keys.package_max_bytes
@@ -293,6 +292,22 @@ class Updates:
             TrustError: it cannot be read.
         """
         return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
+
+    def _factory_network(
+        self, task: Task, target: Target
+    ) -> tuple[ModelManifest, Artifact, dict[str, bytes]]:
+        """As `payload.install.FactoryFiles`."""
+        manifest = self.factory_manifest(task)
+        for artifact in manifest.artifacts:
+            if artifact.target is target:
+                return manifest, artifact, self._factory_artifact(task, artifact)
+        raise TrustError(f"{manifest.name}: no artifact for {target.value}")
+
+    def _factory_artifact(self, task: Task, artifact: Artifact) -> dict[str, bytes]:
+        sizes = {file.path: file.size_bytes for file in artifact.files}
+        files = read_files(self.factory_folder(task), sizes)
+        check_artifact(artifact, files)
+        return files
 
     def readable_factory(self, task: Task) -> ModelManifest | None:
         """As `factory_manifest`; None where it cannot be read, which is told."""
