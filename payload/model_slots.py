@@ -124,6 +124,12 @@ class ModelSlots:
             self._keep_or_hold(self.record)
             self._mend_record()
 
+    @property
+    def active_sha256(self) -> str:
+        """Of the active model's package; empty for the factory's."""
+        active = self.record.slots.get(self.record.active)
+        return active.package_sha256 if active else ""
+
     # Starting, and tiles on trial
 
     def start(self) -> None:
