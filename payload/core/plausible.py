@@ -30,8 +30,8 @@ LEAD_STEPS = 4.0
 FOREIGN_RATIO = 0.01
 
 SURFACE_DIFFERENCE_MAX_DN = 200.0
-"""0.02 of reflectance. On the known tiles surface_s2_v5 lies 3 to 75 dn from versions 4 to 1, the
-first of which knew much less, and 408 dn from itself with every INT8 weight zero. A median, because
+"""0.02 of reflectance. On the known tiles surface_s2_v5 lies 2 to 75 dn from versions 4 to 1, the
+first of which knew much less, and 441 dn from itself with every INT8 weight zero. A median, because
 B09 alone hangs on water vapour and moved by up to 3000 dn between versions."""
 
 _LOOKED_AT_PX = 16
