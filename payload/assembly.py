@@ -17,14 +17,14 @@ from payload.core.manifest import (
     ModelManifest,
     check_model_fits,
 )
-from payload.core.memory import EngineLoad, plan_memory
+from payload.core.memory import engine_loads, plan_memory
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE, code_table
 from payload.core.settings import SETTINGS
 from payload.core.surface import CELL_PX
 from payload.core.telemetry import Telemetry
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.strips import open_strip
-from payload.errors import ConfigError
+from payload.errors import BudgetError, ConfigError, TrustError
 from payload.logbook import make_folder
 from payload.ports import Arithmetic, StripSource
 from payload.types import Grid, MemoryPlan, StripInfo, Target, Task, TileGrid
@@ -70,13 +70,16 @@ def load_models(config: Config, updates: Updates | None = None) -> tuple[dict[Ta
     """The active models, and the tiles they make: the halo is the widest of the factory's fields.
 
     Args:
-        updates: the slots, where they are open already.
+        updates: the slots, where they are open and started already; without them, what a start
+            would run.
 
     Raises:
         TrustError: a manifest cannot be read or is not one.
         ConfigError: a model does not fit the configuration.
     """
-    updates = updates or Updates(config, Telemetry())
+    if updates is None:
+        updates = Updates(config, Telemetry())
+        updates.foresee()
     tiles = updates.tiles()
     models = {}
     for task in Task:
@@ -107,14 +110,30 @@ def plan_strip(
     Raises:
         BudgetError: it does not fit.
     """
-    loads = [
-        EngineLoad(models[task].manifest.name, artifact.host_fixed_bytes, artifact.host_bytes_per_window_px)
-        for kind in config.engine.in_use()
-        if config.engine.is_inside(kind)
-        for task in config.engine.tasks_of(kind)
-        if (artifact := models[task].artifact_for(config.engine.target(kind))) is not None
-    ]
+    loads = engine_loads(config, {task: model.manifest for task, model in models.items()})
     return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
+
+
+def load_planned(
+    config: Config, updates: Updates, source: StripSource
+) -> tuple[dict[Task, Model], TileGrid, MemoryPlan]:
+    """The active models, the tiles they make, and the plan of the strip that ``source`` reads.
+
+    A model on trial that alone stands in the way is given up.
+
+    Raises:
+        TrustError, ConfigError, BudgetError: as `load_models` and `plan_strip`.
+    """
+
+    def planned() -> tuple[dict[Task, Model], TileGrid, MemoryPlan]:
+        models, tiles = load_models(config, updates)
+        return models, tiles, plan_strip(config, source, models, tiles)
+
+    try:
+        return planned()
+    except (TrustError, ConfigError, BudgetError) as error:
+        with updates.without_trials(str(error)):
+            return planned()
 
 
 def arithmetic_of(config: Config, tiles: TileGrid) -> Arithmetic:

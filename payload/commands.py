@@ -17,6 +17,7 @@ from payload.assembly import (
     load_areas,
     load_board,
     load_models,
+    load_planned,
     open_source,
     plan_strip,
 )
@@ -104,10 +105,9 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     config = load_board(arguments.config, arguments.budget_bytes, arguments.set)
     updates = Updates(config, log.telemetry)
     updates.start()
-    models, tiles = load_models(config, updates)
     source = open_source(arguments.strip, config)
     try:
-        found = plan_strip(config, source, models, tiles)
+        models, tiles, found = load_planned(config, updates, source)
         log.telemetry.set("planned_bytes", found.total_bytes)
         log.telemetry.set("budget_bytes", found.budget_bytes)
         store = SqliteProductStore(_queue_of(arguments), roles=(Role.MAKER,))
@@ -169,6 +169,8 @@ def _walk(
         """The engine of these models; the strip's products are theirs from now on."""
         model_sha256.update({task: model.manifest.sha256 for task, model in models.items()})
         begin_strip(store, strip, config, model_sha256, areas, updates, log.telemetry)
+        if not chains and updates.count_starts():
+            return engine_of(load_models(config, updates)[0])
         chains.append(build_chain(config, models, tiles, found, log.telemetry))
         chains[-1].begin(config.engine.start_wait_s)
         return chains[-1]

@@ -51,7 +51,7 @@ from payload.flight.passes import Passes
 from payload.flight.reporting import Reporting
 from payload.flight.schedule import Schedule
 from payload.flight.settings import Settings
-from payload.flight.strips import Strips
+from payload.flight.strips import ATTEMPTS, Strips
 from payload.flight.updating import Updating
 from payload.flight.uplink import REPLAY_COUNTER, Uplink
 from payload.logbook import make_folder
@@ -170,6 +170,7 @@ def _services(
         lambda path: Path(path).exists(),
         started,
         lambda: updating.is_wanted or networks.is_wanted,
+        ATTEMPTS + config.updates.trial_boots,
     )
     networks = NetworkTest(
         StripProcess(lambda _path, _numbers, pipe: devices_command(Path(config.source).absolute(), pipe)),

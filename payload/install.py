@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
@@ -32,18 +31,20 @@ from payload.core.package import (
     check_surroundings,
     read_package,
 )
+from payload.core.plausible import SURFACE_DIFFERENCE_MAX_DN, surface_difference_dn
 from payload.core.refusals import Refusal, refuse
 from payload.core.scrub import seal_bytes
-from payload.core.signed import HEAD_MAX_BYTES, Root, read_root
+from payload.core.signed import HEAD_MAX_BYTES, Root
 from payload.core.slots import Occurrence, Slot
 from payload.core.telemetry import Telemetry
-from payload.errors import BudgetError, ConfigError, EngineFault, EngineLostError, InstallError
-from payload.model_slots import COPIES, ModelSlots, SlotPackage
+from payload.errors import BudgetError, ConfigError, EngineFault, EngineLostError, InstallError, TrustError
+from payload.model_slots import ModelSlots
+from payload.slot_files import SlotPackage
+from payload.twin_files import COPIES
 from payload.types import Target, Task
-from payload.update_ports import ByteFile, ModelDisk
+from payload.update_ports import ByteFile
 
 READ_BYTES = 64 << 10
-ROOT_MAX_BYTES = 16 << 10
 RECORDS_BYTES = 64 << 10
 """Room on the disk for records and their parts."""
 
@@ -65,15 +66,36 @@ class Asked:
     model: ModelManifest
     artifact: Artifact
     files: Mapping[str, bytes]
+    known: tuple[KnownAnswers, ...]
+    """The same tiles in other windows: what the artifact serves of them is asked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """The whole output of a device for each of the tiles that it was asked, in their order."""
+
     known: KnownAnswers
+    outputs: Sequence[NDArray[Any]]
+
+
+class FactoryFiles(Protocol):
+    """Finds the factory's network for a task and a target."""
+
+    def __call__(self, task: Task, target: Target) -> tuple[ModelManifest, Artifact, Mapping[str, bytes]]:
+        """Its manifest, artifact and verified files.
+
+        Raises:
+            TrustError: it cannot be read, or has nothing for the target.
+        """
+        ...
 
 
 class Prover(Protocol):
     """Runs known tiles on a device, in a process of its own."""
 
-    def __call__(self, asked: Asked) -> list[NDArray[Any]]:
-        """The whole output for each known tile, in their order; none where the device's artifact
-        does not serve their window and was judged by one of flight size alone.
+    def __call__(self, asked: Asked) -> Answers | None:
+        """What the device answers; None where its artifact serves no window of the known tiles, and
+        was judged by one of flight size alone, as the reference never is.
 
         Raises:
             EngineLostError: no answer: dead, late, over its memory, or not there.
@@ -139,6 +161,8 @@ class Installation:
         fits: raises ConfigError or BudgetError where the model cannot work with the configuration.
         devices: who will use a task's models, the reference first.
         prove: asks a device.
+        factory: what a surface model is compared with (`core.plausible`, rule 4): the factory's and
+            not the active one, which may be what has to be replaced.
     """
 
     def __init__(
@@ -148,6 +172,7 @@ class Installation:
         fits: Callable[[ModelManifest], None],
         devices: Callable[[Task], Sequence[AskedDevice]],
         prove: Prover,
+        factory: FactoryFiles,
         telemetry: Telemetry,
     ) -> None:
         self._slots = slots
@@ -155,6 +180,7 @@ class Installation:
         self._fits = fits
         self._devices = devices
         self._prove = prove
+        self._factory = factory
         self._telemetry = telemetry
 
     def install(self, source: PackageSource, root: Root | None) -> Installed:
@@ -228,27 +254,44 @@ class Installation:
 
     def _ask_devices(self, written: SlotPackage) -> None:
         manifest = written.manifest
-        known = read_known_answers(written.files[manifest.known_answers.path], manifest.model.task)
+        task = manifest.model.task
+        known = tuple(read_known_answers(written.files[file.path], task) for file in manifest.known_files)
         artifacts = {artifact.target: artifact for artifact in manifest.model.artifacts}
-        for device in self._devices(manifest.model.task):
+        for device in self._devices(task):
             artifact = artifacts.get(device.target)
             if artifact is None:  # the reference's is there: `check_surroundings`
-                self._tell_unasked(manifest.model, device, f"no artifact for {device.target.value}")
+                self._tell_unasked(task, device, f"no artifact for {device.target.value}")
                 continue
             files = {file.path: written.files[file.path] for file in artifact.files}
             asked = Asked(device, manifest.model, artifact, files, known)
-            self._ask(asked, manifest.allowances[device.target])
+            is_compared = device.is_reference and task is Task.SURFACE
+            before = self._factory_answers(asked) if is_compared else None
+            answers = self._ask(asked, manifest.allowances[device.target])
+            if before is not None and answers is not None:
+                _check_difference(before, answers)
 
-    def _ask(self, asked: Asked, allowed: Allowance) -> None:
+    def _factory_answers(self, asked: Asked) -> Answers | None:
+        """What the factory's network answers to the same tiles; None, and told, where it cannot."""
+        device = asked.device
+        try:
+            model, artifact, files = self._factory(asked.model.task, device.target)
+            return self._prove(Asked(device, model, artifact, files, asked.known))
+        except (TrustError, EngineLostError, InstallError) as error:
+            self._tell_unasked(asked.model.task, device, f"the factory's model: {error}")
+            return None
+
+    def _ask(self, asked: Asked, allowed: Allowance) -> Answers | None:
         device = asked.device
         try:
             answers = self._prove(asked)
         except EngineLostError as error:
             if error.fault in ABSENT and not device.is_reference:
-                self._tell_unasked(asked.model, device, str(error))
-                return
+                self._tell_unasked(asked.model.task, device, str(error))
+                return None
             raise refuse(_REFUSAL_OF_FAULT.get(error.fault, Refusal.DEVICE_LOST), str(error)) from error
-        found = compare(asked.known, answers, allowed.tolerance) if answers else Disagreement(0.0, 0.0)
+        found = Disagreement(0.0, 0.0)
+        if answers is not None:
+            found = compare(answers.known, answers.outputs, allowed.tolerance)
         if found.ratio > allowed.disagreement_ratio:
             raise refuse(
                 Refusal.WRONG_ANSWER,
@@ -263,10 +306,19 @@ class Installation:
             largest_difference=found.largest,
             disagreement_ratio=found.ratio,
         )
+        return answers
 
-    def _tell_unasked(self, model: ModelManifest, device: AskedDevice, reason: str) -> None:
-        self._telemetry.event(
-            "known_answers_not_asked", task=model.task.value, device=device.name, reason=reason
+    def _tell_unasked(self, task: Task, device: AskedDevice, reason: str) -> None:
+        self._telemetry.event("known_answers_not_asked", task=task.value, device=device.name, reason=reason)
+
+
+def _check_difference(before: Answers, answers: Answers) -> None:
+    found_dn = surface_difference_dn(before.outputs, answers.outputs)
+    if not found_dn <= SURFACE_DIFFERENCE_MAX_DN:
+        raise refuse(
+            Refusal.FAR_FROM_FACTORY,
+            f"its surface reflectance lies {found_dn:.0f} dn from the factory model's, "
+            f"{SURFACE_DIFFERENCE_MAX_DN:.0f} are permitted",
         )
 
 
@@ -289,33 +341,3 @@ def _hashed(blocks: Iterator[bytes], update: Callable[[bytes], None]) -> Iterato
     for block in blocks:
         update(block)
         yield block
-
-
-class RootStore:
-    """The root file in force, where one was installed after the factory's."""
-
-    def __init__(self, disk: ModelDisk, telemetry: Telemetry) -> None:
-        self._disk = disk
-        self._telemetry = telemetry
-
-    def read(self) -> Root | None:
-        """The installed root; None where there is none, or where it is damaged."""
-        for copy in COPIES:
-            content = self._disk.read(f"root.{copy}", 0, ROOT_MAX_BYTES)
-            if content:
-                with suppress(InstallError):
-                    return read_root(content)[0]
-        return None
-
-    def keep(self, content: bytes) -> None:
-        """``content``, a root file that was checked, is in force.
-
-        Raises:
-            StoreError: the disk refuses.
-        """
-        for copy in COPIES:
-            self._disk.write("root.part", [content])
-            self._disk.sync("root.part")
-            self._disk.rename("root.part", f"root.{copy}")
-            self._disk.sync_folder()
-        self._telemetry.event("root_rotated", root_version=read_root(content)[0].version)

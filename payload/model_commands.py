@@ -13,12 +13,12 @@ from payload.core.signed import Root
 from payload.core.slots import WRITABLE, SlotName
 from payload.core.telemetry import Telemetry
 from payload.drivers.strip_child import TelemetryPipe, die_with_parent
-from payload.errors import ConfigError
+from payload.errors import ConfigError, TrustError
 from payload.install import RECORDS_BYTES
 from payload.logbook import Log, opened_log
-from payload.model_slots import COPIES
 from payload.reception import TRANSFERS_MAX, Reception, receive_folder, receive_link
 from payload.terminal import table
+from payload.twin_files import COPIES
 from payload.types import Task
 from payload.updates import Updates
 
@@ -54,18 +54,24 @@ def install(arguments: argparse.Namespace) -> None:
 def models(arguments: argparse.Namespace) -> None:
     """`payload models`: slots, versions, states, hashes and the progress of a trial."""
     config = load_config(arguments.config)
+    lost: list[str] = []
     if arguments.revert or arguments.scrub:
         with _log_of(arguments, config, echo=False) as log:
             changing = Updates(config, log.telemetry)
             if arguments.revert:
                 changing.revert(Task(arguments.revert))
-            if arguments.scrub:
-                changing.scrub()
+            lost = changing.scrub() if arguments.scrub else []
             log.flush()
     updates = Updates(config, Telemetry())
     if arguments.json:
         print(json.dumps(_facts(updates, config), indent=2))
-        return
+    else:
+        _print_models(updates, config)
+    if lost:
+        raise TrustError(f"damaged in both copies, and no model any more: {', '.join(lost)}")
+
+
+def _print_models(updates: Updates, config: Config) -> None:
     rows: list[tuple[str, ...]] = [
         ("task", "slot", "runs", "state", "model", "version", "index", "bytes", "sha256", "trial")
     ]
@@ -126,7 +132,10 @@ def _rows(updates: Updates, config: Config) -> Iterator[tuple[str, ...]]:
                 trial,
             )
         runs = "runs" if record.active is SlotName.FACTORY else ""
-        manifest = updates.factory_manifest(task)
+        manifest = updates.readable_factory(task)
+        if manifest is None:
+            yield (task.value, "factory", runs, "damaged", "", "", "", "", "", "")
+            continue
         row = (task.value, "factory", runs, "good", manifest.name, str(manifest.version))
         yield (*row, "", "", manifest.sha256[:12], "")
 

@@ -4,8 +4,9 @@ Rules:
 1. Every device of the task's order is asked, the reference first. One that the board does not
    have now is not asked, and that is told; in flight it serves only once it has agreed with
    the reference on the tile of `core.probe`.
-2. Known tiles are asked in their own window where the artifact serves it, as an IR does; a file
-   for one window alone, as a blob or TFLite file, is asked in that window only.
+2. Known tiles are asked in their small window where the artifact serves it, as an IR does; a
+   TFLite file is asked them in its own, which the package has for it. A blob is judged by rule 3
+   alone. The reference is always asked: what the package says of a network is compared there.
 3. Every device then does one window of flight size. The reference's answer to it is what the
    others are compared with, and they may be off by what the two artifacts' manifests permit.
 4. Whoever is late, takes more memory than allowed, dies, or answers impossible numbers is lost
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from payload.config import Config
 from payload.config.engines import EngineKind
+from payload.core.known_answer import KnownAnswers
 from payload.core.manifest import Artifact
 from payload.core.probe import Disagreement, disagreement
 from payload.core.refusals import Refusal, refuse
@@ -32,7 +34,7 @@ from payload.drivers.board import peak_bytes_of
 from payload.drivers.engine_process import ProcessEngine, WorkerSpec
 from payload.drivers.network import Network
 from payload.errors import EngineFault, EngineLostError, EngineOutputError
-from payload.install import Asked, AskedDevice
+from payload.install import Answers, Asked, AskedDevice
 from payload.types import Grid, Task, Tile, TileGrid, Window
 from payload.workers import RUNTIMES, network_files, worker_spec
 
@@ -56,19 +58,22 @@ class DeviceProver:
         self._flight = TileGrid(tiles.window_rows_px, tiles.window_columns_px, 0)
         self._reference: tuple[Artifact, NDArray[Any]] | None = None
 
-    def __call__(self, asked: Asked) -> list[NDArray[Any]]:
+    def __call__(self, asked: Asked) -> Answers | None:
         """The known tiles' answers, once a window of flight size has been answered rightly too."""
-        known = asked.known
-        answers = []
-        size_px = known.grid.window_rows_px, known.grid.window_columns_px
-        if asked.device.is_reference or network_files(asked.artifact, asked.files, size_px):
-            answers = self._answers(asked, known.grid, known.tiles)
-        (flown,) = self._answers(asked, self._flight, [stretched(known.tiles[0], self._flight)])
+        known = _served(asked)
+        if known is None and asked.device.is_reference:
+            raise EngineLostError(
+                f"{asked.device.name}: the package has no known tile of a window that "
+                f"{asked.artifact.files[0].path} serves; make it again",
+                EngineFault.BAD_NETWORK,
+            )
+        outputs = self._answers(asked, known.grid, known.tiles) if known else []
+        (flown,) = self._answers(asked, self._flight, [stretched(asked.known[0].tiles[0], self._flight)])
         if asked.device.is_reference:
             self._reference = asked.artifact, flown
         elif self._reference is not None:
             self._compare(asked, flown, *self._reference)
-        return answers
+        return Answers(known, outputs) if known else None
 
     def _compare(self, asked: Asked, flown: NDArray[Any], artifact: Artifact, expected: NDArray[Any]) -> None:
         found = disagreement(asked.model.task, expected, flown)
@@ -127,6 +132,15 @@ class DeviceProver:
             start_s=timeout_s,
             deadline_s=timeout_s,
         )
+
+
+def _served(asked: Asked) -> KnownAnswers | None:
+    """The known tiles in the first window that the artifact serves."""
+    for known in asked.known:
+        size_px = known.grid.window_rows_px, known.grid.window_columns_px
+        if network_files(asked.artifact, asked.files, size_px):
+            return known
+    return None
 
 
 def _sum(one: Artifact, other: Artifact) -> Disagreement:

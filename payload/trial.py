@@ -28,6 +28,11 @@ class TrialEngine:
         self._slots = slots
         self._rebuild = rebuild
         self._in_flight: dict[tuple[Task, int], Tile] = {}  # oldest first
+        self._running = self._active()
+
+    def _active(self) -> dict[Task, str]:
+        """The package that each task's model is of; empty for the factory's."""
+        return {task: slots.active_sha256 for task, slots in self._slots.items()}
 
     def submit(self, task: Task, tile: Tile) -> None:
         """As the engine's."""
@@ -68,12 +73,14 @@ class TrialEngine:
         ended = [
             self._slots[task].tile_done(is_good)
             for task, is_good in verdicts.items()
-            if self._slots[task].record.is_trial
+            # Another process may have installed a model since: its trial is not of these answers.
+            if self._slots[task].record.is_trial and self._slots[task].active_sha256 == self._running[task]
         ]
         if not any(ended):
             return False
         self._engine.close()
         self._engine = self._rebuild()
+        self._running = self._active()
         for (task, _), tile in self._in_flight.items():
             self._engine.submit(task, tile)
         return True

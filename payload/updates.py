@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from payload.core.manifest import (
     check_model_fits,
     parse_manifest,
 )
+from payload.core.memory import engine_loads, plan_memory, smallest_strip
 from payload.core.package import Surroundings
 from payload.core.refusals import Refusal, refuse
 from payload.core.signed import ROOT_MAGIC, Root, check_next_root, read_root
@@ -31,11 +33,13 @@ from payload.core.telemetry import Telemetry
 from payload.drivers.file_bytes import FileBytes
 from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.weight_slots import SlotFolder
-from payload.errors import BudgetError, TrustError
-from payload.install import ROOT_MAX_BYTES, Installation, Installed, RootStore, source_of
-from payload.model_slots import ModelSlots, held_bytes
+from payload.errors import InstallError, PayloadError, StoreError, TrustError
+from payload.install import Installation, Installed, source_of
+from payload.model_slots import ModelSlots
 from payload.proving import DeviceProver, asked_devices, runtime_versions
-from payload.types import Task, TileGrid
+from payload.root_store import ROOT_MAX_BYTES, RootStore
+from payload.slot_files import held_bytes
+from payload.types import Target, Task, TileGrid
 
 
 class Updates:
@@ -54,6 +58,7 @@ class Updates:
         limits = TrialLimits(self._keys.trial_tiles, self._keys.trial_faults, self._keys.trial_boots)
         self.slots = {task: ModelSlots(self._disk, task, limits, telemetry) for task in Task}
         self._roots = RootStore(self._disk, telemetry)
+        self._told: set[Path] = set()
 
     def factory_folder(self, task: Task) -> Path:
         """The model folder that the configuration names."""
@@ -68,7 +73,7 @@ class Updates:
         """
         slots = self.slots[task]
         if slots.record.active is SlotName.FACTORY:
-            return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
+            return self.factory_manifest(task)
         return slots.load(slots.record.active).manifest.model
 
     def verified_files(self, task: Task, artifact: Artifact) -> dict[str, bytes]:
@@ -79,24 +84,50 @@ class Updates:
         """
         slots = self.slots[task]
         if slots.record.active is SlotName.FACTORY:
-            sizes = {file.path: file.size_bytes for file in artifact.files}
-            files = read_files(self.factory_folder(task), sizes)
-        else:
-            content = slots.load(slots.record.active).files
-            files = {file.path: content[file.path] for file in artifact.files}
+            return self._factory_artifact(task, artifact)
+        content = slots.load(slots.record.active).files
+        files = {file.path: content[file.path] for file in artifact.files}
         check_artifact(artifact, files)
         return files
 
     def known_models(self) -> Iterator[dict[Task, str]]:
         """Every set of models that may have made the tiles of a strip: `ModelManifest.sha256`."""
-        names = [[self.factory_manifest(task).sha256, *self.slots[task].known_models()] for task in Task]
+        names = []
+        for task in Task:
+            factory = self.readable_factory(task)
+            names.append([*([factory.sha256] if factory else []), *self.slots[task].known_models()])
         for chosen in product(*names):
             yield dict(zip(Task, chosen, strict=True))
 
     def start(self) -> None:
-        """What runs from now on is decided, and a start of a model on trial is counted."""
+        """What runs from now on is decided, and what stands twice on the disk is whole twice."""
         for slots in self.slots.values():
             slots.start()
+        if self._roots.is_there:
+            with self._disk.locked():
+                self._roots.mend()
+
+    def foresee(self) -> None:
+        """What runs is what a start would decide; nothing is written."""
+        for slots in self.slots.values():
+            slots.foresee()
+
+    def count_starts(self) -> bool:
+        """A start of every model on trial is counted; True if another model is active from now on,
+        because the disk does not take that."""
+        others = [slots.count_start() for slots in self.slots.values()]
+        return any(others)
+
+    @contextmanager
+    def without_trials(self, reason: str) -> Iterator[None]:
+        """Inside, and from then on, no model is on trial: with one the inside could not be done.
+
+        Where it cannot be done without them either, they are on trial as before.
+        """
+        with ExitStack() as stack:
+            for slots in self.slots.values():
+                stack.enter_context(slots.without_trial(reason))
+            yield
 
     def install(self, path: Path) -> Installed | Root:
         """The package, delta or root file at ``path`` is in force; a model is on trial.
@@ -109,6 +140,7 @@ class Updates:
         with self._disk.locked():
             for slots in self.slots.values():
                 slots.read_again()
+            self._roots.mend()
             if file.read(0, len(ROOT_MAGIC)) == ROOT_MAGIC:
                 return self._install_root(file.read(0, ROOT_MAX_BYTES))
             walk = Installation(
@@ -117,6 +149,7 @@ class Updates:
                 self._fits,
                 lambda task: asked_devices(self._config, task),
                 DeviceProver(self._config, self.tiles()),
+                self._factory_network,
                 self._telemetry,
             )
             limit_bytes = self._keys.package_max_bytes
@@ -155,12 +188,18 @@ class Updates:
         self._roots.keep(content)  # a cut between its two copies left the old one in the second
         return found
 
-    def scrub(self) -> int:
-        """Every package in use is whole on the disk; how many blocks had to be mended."""
+    def scrub(self) -> list[str]:
+        """Every package in use, record and root is whole on the disk; the slots that no copy could
+        mend, in words: they hold no model any more."""
         with self._disk.locked():
             for slots in self.slots.values():
                 slots.read_again()
-            return sum(slots.scrub().mended_blocks for slots in self.slots.values())
+            self._roots.mend()
+            return [
+                f"slot {name.value} of {task.value}"
+                for task, slots in self.slots.items()
+                for name in slots.scrub().lost
+            ]
 
     def revert(self, task: Task) -> None:
         """The model on trial is given up by command.
@@ -178,16 +217,27 @@ class Updates:
     # Who is believed
 
     def root(self) -> Root | None:
-        """The root in force: the installed one, else the one at updates.root; None without any."""
-        factory = self._factory_root()
+        """The root in force: the installed one, else the one at updates.root; None without any.
+
+        Raises:
+            InstallError: the file at updates.root is damaged, and none was installed since.
+        """
         installed = self._roots.read()
+        try:
+            factory = self._factory_root()
+        except (InstallError, StoreError) as error:
+            path = self._config.folder(self._keys.root)
+            if installed is None:
+                raise refuse(Refusal.NO_ROOT, f"{path}: {error}") from error
+            self._tell_damaged(path, error)
+            return installed
         if installed is None or (factory is not None and factory.version >= installed.version):
             return factory
         return installed
 
     def _factory_root(self) -> Root | None:
         path = self._config.folder(self._keys.root)
-        if not path.is_file():
+        if not path.exists():
             return None
         return read_root(FileBytes(path).read(0, ROOT_MAX_BYTES))[0]
 
@@ -195,7 +245,9 @@ class Updates:
         present = self.root()
         found, signed = read_root(content)
         if present is None:
-            raise TrustError(f"there is no root file at updates.root, {self._keys.root}, to follow on")
+            raise refuse(
+                Refusal.NO_ROOT, f"there is no root file at updates.root, {self._keys.root}, to follow on"
+            )
         check_next_root(present, found, signed)
         self._roots.keep(content)
         return found
@@ -212,29 +264,25 @@ class Updates:
         )
 
     def _fits(self, model: ModelManifest) -> None:
-        """As `payload.install.Installation` asks: with the other task's model, in the budget."""
-        others = [self.manifest(task) for task in Task if task is not model.task]
+        """As `payload.install.Installation` asks: with the other task's model, a strip of a single
+        tile has room in the plan."""
+        models = {task: model if task is model.task else self.manifest(task) for task in Task}
         tiles = self.tiles()
-        needed = self._config.memory.interpreter_bytes
-        for one in [model, *others]:
-            artifact = check_model_fits(one, one.task, tiles, self._config.engine.reference_target(one.task))
-            needed += artifact.host_fixed_bytes + int(artifact.host_bytes_per_window_px * tiles.window_px)
-        if needed > self._config.memory.budget_bytes:
-            raise BudgetError(
-                f"with it the networks and the interpreter need {needed} bytes, the budget has "
-                f"{self._config.memory.budget_bytes}",
-                "engines",
-            )
+        for task, one in models.items():
+            check_model_fits(one, task, tiles, self._config.engine.reference_target(task))
+        strip = smallest_strip(tiles)
+        plan_memory(self._config, strip, tiles, 0, engine_loads(self._config, models))
 
     def tiles(self) -> TileGrid:
         """The tiles of the configuration; their halo is the widest that a factory model needs.
 
-        Installed models must do with it: the tiling of a board does not change in flight.
+        Installed models must do with it: the tiling of a board does not change in flight. Of a
+        factory model that cannot be read, the active one of its task speaks in its place.
 
         Raises:
-            TrustError: a factory manifest cannot be read.
+            TrustError: neither can be read.
         """
-        halo_px = max(self.factory_manifest(task).halo_px for task in Task)
+        halo_px = max((self.readable_factory(task) or self.manifest(task)).halo_px for task in Task)
         return TileGrid(self._config.tiles.inner_rows_px, self._config.tiles.inner_columns_px, halo_px)
 
     def factory_manifest(self, task: Task) -> ModelManifest:
@@ -244,6 +292,36 @@ class Updates:
             TrustError: it cannot be read.
         """
         return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
+
+    def _factory_network(
+        self, task: Task, target: Target
+    ) -> tuple[ModelManifest, Artifact, dict[str, bytes]]:
+        """As `payload.install.FactoryFiles`."""
+        manifest = self.factory_manifest(task)
+        for artifact in manifest.artifacts:
+            if artifact.target is target:
+                return manifest, artifact, self._factory_artifact(task, artifact)
+        raise TrustError(f"{manifest.name}: no artifact for {target.value}")
+
+    def _factory_artifact(self, task: Task, artifact: Artifact) -> dict[str, bytes]:
+        sizes = {file.path: file.size_bytes for file in artifact.files}
+        files = read_files(self.factory_folder(task), sizes)
+        check_artifact(artifact, files)
+        return files
+
+    def readable_factory(self, task: Task) -> ModelManifest | None:
+        """As `factory_manifest`; None where it cannot be read, which is told."""
+        try:
+            return self.factory_manifest(task)
+        except TrustError as error:
+            self._tell_damaged(self.factory_folder(task), error)
+            return None
+
+    def _tell_damaged(self, path: Path, error: PayloadError) -> None:
+        """Once for each file of the factory's."""
+        if path not in self._told:
+            self._told.add(path)
+            self._telemetry.event("factory_damaged", path=str(path), reason=str(error))
 
     # Files that a delta may build on
 
@@ -259,7 +337,8 @@ class Updates:
             for name in WRITABLE:
                 if slots.record.slots[name].state in (SlotState.GOOD, SlotState.TRIAL):
                     yield from slots.base_files(name)
-            yield from _folder_bases(self.factory_folder(task))
+            if self.readable_factory(task):
+                yield from _folder_bases(self.factory_folder(task))
 
 
 def _folder_bases(folder: Path) -> Iterator[tuple[str, BaseFile]]:
@@ -270,7 +349,7 @@ def _folder_bases(folder: Path) -> Iterator[tuple[str, BaseFile]]:
     for artifact in manifest.artifacts:
         for file in artifact.files:
             yield file.sha256, BaseFile(file.size_bytes, FileBytes(folder / file.path).read)
-    card = FileBytes(folder / "card.md")
-    if card.size_bytes:
+    with suppress(StoreError):
+        card = FileBytes(folder / "card.md")
         content = card.read(0, card.size_bytes)
         yield hashlib.sha256(content).hexdigest(), held_bytes(content)

@@ -7,13 +7,10 @@ import os
 import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from payload.core.slots import UNFINISHED
 from payload.drivers.weight_slots import SlotFolder
-from payload.install import Asked
+from payload.install import Answers, Asked
 from tests.update_bench import Bench
 
 IDLE = "idle"
@@ -85,7 +82,7 @@ class KillingDisk(SlotFolder):
         super().forget_cached(name)
         self._passes(call, "exit")
 
-    def ask(self, bench: Bench, asked: Asked) -> list[np.ndarray[Any, Any]]:
+    def ask(self, bench: Bench, asked: Asked) -> Answers:
         """The device, with a point before, between and after its answers."""
         self._passes("ask the device", "entry")
         answers = bench.prove(asked)
@@ -98,7 +95,7 @@ class KillingDisk(SlotFolder):
 class KilledBench(Bench):
     """A bench whose device can die with the process, too."""
 
-    def prove(self, asked: Asked) -> list[np.ndarray[Any, Any]]:
+    def prove(self, asked: Asked) -> Answers:
         assert isinstance(self.disk, KillingDisk)
         plain = object.__new__(Bench)
         plain.__dict__.update(self.__dict__)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import yaml
 
 from payload.config import load_config
 from payload.core.packets import request_of
 from payload.core.refusals import Refusal
 from payload.core.signed import Root
-from payload.core.slots import read_record
+from payload.core.slots import SlotRecord, read_record
 from payload.flight.updating import REFUSED_CODE
 from payload.types import Target
 from tests.flying import Flight
@@ -82,6 +83,31 @@ def test_an_installation_that_a_restart_cuts_is_undone_reported_and_may_be_repea
         assert "event_install_interrupted" in {reading.name for reading in flight.seen}
     finally:
         flight.close()
+
+
+def test_a_model_that_ends_every_run_is_given_up_and_costs_no_strip(tmp_path: Path) -> None:
+    flight, signed, _ = flight_with_keys(tmp_path / "flight")
+    slots = tmp_path / "flight" / "slots"
+    try:
+        *_, last = flight.do("install_model", {"path": str(signed)})
+        assert last.name == "command_completed"
+        flight.do("load_strip", {"path": str(STRIP)})
+        for start in (1, 2, 3):
+            wait_until(lambda start=start: record_of(slots).trial_boots == start)  # type: ignore[misc]
+            for run in psutil.Process(flight.process.pid).children():
+                run.kill()
+        flight.wait_for("event_model_reverted")
+        flight.wait_for("event_strip_finished")
+        assert states(slots) == ["bad", "empty"]
+        assert "event_strip_left" not in {reading.name for reading in flight.seen}
+    finally:
+        flight.close()
+
+
+def record_of(slots: Path) -> SlotRecord:
+    """The younger record of the scene's slots on the disk."""
+    records = [read_record(path.read_bytes()) for path in slots.glob("scene.record.[01]")]
+    return max((record for record in records if record), key=lambda record: record.sequence)
 
 
 def states(slots: Path) -> list[str]:

@@ -327,7 +327,7 @@ def violations_of(files: Files, told: SlotRecord, told_whole: Sequence[SlotName]
         found.add("a state that was told is lost")
     for name, slot in record.slots.items():
         if slot.state in (SlotState.WRITTEN, SlotState.PROVEN, SlotState.TRIAL, SlotState.GOOD):
-            whole = [bench.slots._is_whole(name, copy) for copy in (0, 1)]
+            whole = [bench.slots.files.is_whole(name, slot, copy) for copy in (0, 1)]
             if name in told_whole and not all(whole):
                 found.add("a slot that was told to be mended is not")
             if not any(whole):

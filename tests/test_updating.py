@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 
 from payload.config import load_config
+from payload.core.package import write_package
 from payload.core.packets import Failure, Request
 from payload.core.refusals import Refusal
-from payload.core.signed import Root
+from payload.core.signed import PACKAGE_MAGIC, Root
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Now
@@ -23,7 +24,7 @@ from payload.flight.updating import REFUSED_CODE, Updating
 from payload.ports import FlightMemory
 from payload.types import Target
 from tests.on_board import DictMemory
-from tools.package.keys import make_key, root_file
+from tools.package.keys import make_key, root_file, sign
 from tools.package.making import make_package
 from tools.retrain.weights import spoil
 
@@ -261,6 +262,10 @@ class Ground:
         strip = REPOSITORY / "strips" / "example" / "strip.yaml"
         path.write_bytes(make_package(model, index, strip, self.keys[:signers], targets=targets))
         return path
+
+    def signed(self, document: bytes, files: Sequence[bytes]) -> bytes:
+        """A package of any document and files, signed by two."""
+        return write_package(document, sign(self.keys[:2], PACKAGE_MAGIC, document), files)
 
     def payload(self, *words: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "payload", *map(str, words), "--config", str(self.config)]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from nacl.signing import SigningKey
 
 from payload.core.delta import BaseFile
-from payload.core.manifest import ModelManifest
+from payload.core.manifest import Artifact, ModelManifest
 from payload.core.package import Surroundings
 from payload.core.signed import Root
 from payload.core.slots import SlotName, SlotRecord, TrialLimits
 from payload.core.telemetry import Telemetry
-from payload.errors import ConfigError, EngineFault, EngineLostError
-from payload.install import Asked, AskedDevice, Installation, Installed, source_of
+from payload.errors import ConfigError, EngineFault, EngineLostError, TrustError
+from payload.install import Answers, Asked, AskedDevice, Installation, Installed, source_of
 from payload.model_slots import ModelSlots
 from payload.types import Target, Task
 from payload.update_ports import ModelDisk
@@ -75,14 +74,17 @@ class Bench:
     def record(self) -> SlotRecord:
         return self.slots.record
 
-    def prove(self, asked: Asked) -> list[np.ndarray[Any, Any]]:
+    def prove(self, asked: Asked) -> Answers:
         self.asked += 1
         fault = self.faults.get(asked.device.name, self.fault)
         if fault is not None:
             raise EngineLostError(f"{asked.device.name}: {fault.value}", fault)
-        answers = [echo_scores(tile.codes).astype(int) for tile in asked.known.tiles]
+        answers = [echo_scores(tile.codes).astype(int) for tile in asked.known[0].tiles]
         moved = [np.where(scores < 128, scores + self.offset, scores - self.offset) for scores in answers]
-        return [scores.astype(np.uint8) for scores in moved]
+        return Answers(asked.known[0], [scores.astype(np.uint8) for scores in moved])
+
+    def factory(self, task: Task, _target: Target) -> tuple[ModelManifest, Artifact, dict[str, bytes]]:
+        raise TrustError(f"no factory's model of {task.value}")
 
     def surroundings(self, _task: Task) -> Surroundings:
         return Surroundings(
@@ -100,6 +102,7 @@ class Bench:
             self.fits,
             lambda _task: self.devices,
             self.prove,
+            self.factory,
             self.telemetry,
         )
         return walk.install(source_of(Bytes(content), no_base, LIMIT_BYTES), self.root)

@@ -121,6 +121,8 @@ class DeltaSource:
         if count > FILES_MAX or head_bytes > HEAD_MAX_BYTES or packed_bytes > size_bytes:
             raise refuse(Refusal.WRONG_DELTA, "the delta's header is impossible")
         rest = read(len(first), packed_bytes + count * ENTRY.size)
+        if len(rest) != packed_bytes + count * ENTRY.size:
+            raise refuse(Refusal.WRONG_DELTA, f"{count} files, and no table of so many")
         self._entries = _entries(rest[packed_bytes:], len(first) + len(rest), size_bytes)
         self._head = self._unpacked_head(first[HEADER.size :].hex(), rest[:packed_bytes], head_bytes)
         self.size_bytes = len(self._head) + sum(entry.size_bytes for entry in self._entries)

@@ -8,7 +8,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from enum import Enum
@@ -119,7 +118,8 @@ def decimal(low: float, high: float) -> Callable[[Any], float]:
     """Reads a finite number, both bounds allowed."""
 
     def read(value: Any) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+        # Comparisons alone: a whole number may be too large to become a float.
+        if type(value) not in (int, float) or not low <= value <= high:
             raise ValueError(f"{short(value)} must be a number, {low:g} to {high:g}")
         return float(value)
 

@@ -12,11 +12,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from payload.config import Config
 from payload.config.engines import EngineKind
+from payload.core.manifest import ModelManifest
 from payload.core.pictures import picture_bytes
 from payload.core.row_ring import row_ring_bytes
 from payload.core.scheduler import tile_slot_bytes
@@ -49,6 +50,33 @@ class EngineLoad:
     name: str
     fixed_bytes: int
     per_window_px_bytes: float
+
+
+def engine_loads(config: Config, models: Mapping[Task, ModelManifest]) -> list[EngineLoad]:
+    """What the networks of ``models`` cost that run in the payload's own process."""
+    return [
+        EngineLoad(models[task].name, artifact.host_fixed_bytes, artifact.host_bytes_per_window_px)
+        for kind in config.engine.in_use()
+        if config.engine.is_inside(kind)
+        for task in config.engine.tasks_of(kind)
+        for artifact in models[task].artifacts
+        if artifact.target is config.engine.target(kind)
+    ]
+
+
+def smallest_strip(tiles: TileGrid) -> StripInfo:
+    """A strip of one tile: where it has no room, no strip has."""
+    return StripInfo(
+        strip_id="smallest",
+        start_utc_ns=0,
+        line_period_s=1.0,
+        rows=tiles.inner_rows_px,
+        columns=tiles.inner_columns_px,
+        ground_sample_m=10.0,
+        bands=tuple(band for bands in BANDS_OF_GRID.values() for band in bands),
+        offset_dn={},
+        quantification_dn=1,
+    )
 
 
 _INTERPRETER = "Python, the flight libraries and the runtimes of engines that have no process of their own"

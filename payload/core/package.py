@@ -6,8 +6,8 @@ The document of a package:
     model       the model's manifest, as in models/*/manifest.json (`core.manifest`)
     update      rollback_index; payload and runtimes: versions that it is made for, from
                 (inclusive) and below (exclusive); known_answers: the file of known tiles and
-                expected outputs, and per target the tolerance and the share of samples that
-                may disagree; card: the file of the model card
+                expected outputs, one more for the one window of a TFLite file, and per target the
+                tolerance and the share of samples that may disagree; card: the file of the model card
 
 Its files lie behind it in the order of `PackageManifest.files`: those of the artifacts, the
 known answers, the card.
@@ -86,6 +86,8 @@ class PackageManifest:
     payload: VersionRange
     runtimes: Mapping[str, VersionRange]
     known_answers: ArtifactFile
+    own_window: ArtifactFile | None
+    """The same known tiles in the one window that the TFLite file serves, where there is one."""
     allowances: Mapping[Target, Allowance]
     card: ArtifactFile
 
@@ -93,7 +95,12 @@ class PackageManifest:
     def files(self) -> tuple[ArtifactFile, ...]:
         """All files, in the order in which they lie in the package."""
         artifacts = [file for artifact in self.model.artifacts for file in artifact.files]
-        return (*artifacts, self.known_answers, self.card)
+        return (*artifacts, *self.known_files, self.card)
+
+    @property
+    def known_files(self) -> tuple[ArtifactFile, ...]:
+        """The files of known tiles."""
+        return (self.known_answers, self.own_window) if self.own_window else (self.known_answers,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +209,7 @@ def _update(place: Place, model: ModelManifest, document: bytes) -> PackageManif
             name: _range(Place(found, f"package.update.runtimes.{name}")) for name, found in runtimes.items()
         },
         known_answers=read_artifact_file(known.inside("file")),
+        own_window=read_artifact_file(known.inside("own_window")) if known.has("own_window") else None,
         allowances=allowances,
         card=read_artifact_file(place.inside("card")),
     )

@@ -43,6 +43,7 @@ class Refusal(IntEnum):
     CHUNK_FOREIGN = 27
     CHUNKS_MISSING = 28
     INTERRUPTED = 29
+    FAR_FROM_FACTORY = 30
 
 
 MEANINGS: Mapping[Refusal, str] = {
@@ -75,6 +76,7 @@ MEANINGS: Mapping[Refusal, str] = {
     Refusal.CHUNK_FOREIGN: "a chunk contradicts those of its transfer that are here",
     Refusal.CHUNKS_MISSING: "the transfer is not complete yet",
     Refusal.INTERRUPTED: "the installation was cut off and is undone; it may be commanded again",
+    Refusal.FAR_FROM_FACTORY: "its surface reflectance of the known tiles is not what any training gives",
 }
 
 

@@ -103,6 +103,18 @@ def message_of(magic: bytes, document: bytes) -> bytes:
     return b"skysift " + magic + document
 
 
+def claimed_bytes(content: bytes) -> int:
+    """How long the file that begins with ``content`` says it is.
+
+    Raises:
+        InstallError: it is shorter than a header.
+    """
+    if len(content) < HEADER_BYTES:
+        raise refuse(Refusal.WRONG_LENGTH, f"{len(content)} bytes, a header has {HEADER_BYTES}")
+    claimed: int = HEADER.unpack_from(content)[4]
+    return claimed
+
+
 def read_header(content: bytes, magic: bytes, size_bytes: int) -> Header:
     """The header in the first bytes of a file of ``size_bytes``.
 
@@ -188,9 +200,12 @@ def read_canonical(document: bytes, name: str) -> Place:
     try:
         found = read_document(document, name, DOCUMENT_MAX_BYTES)
         place = Place(found, name)
+        is_canonical = canonical(found) == document
     except TrustError as error:
         raise refuse(Refusal.MALFORMED, str(error)) from error
-    if canonical(found) != document:
+    except (ValueError, RecursionError) as error:  # a number as 1e999, a text that is no Unicode
+        raise refuse(Refusal.NOT_CANONICAL, f"{name}: has no canonical form") from error
+    if not is_canonical:
         raise refuse(Refusal.NOT_CANONICAL, f"{name}: not in canonical form")
     return place
 

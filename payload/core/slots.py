@@ -19,6 +19,8 @@ Rules:
 6. A record counts when its CRC-32 holds; of two, the one with the higher sequence.
 7. Nothing is half installed after a start: what was on its way then is no model, and its slot
    may be written again.
+8. Where every record is lost nobody knows which slots were proven and good: none is, the factory's
+   model runs, and the rollback index is the highest of the packages that are still whole.
 """
 
 from __future__ import annotations
@@ -184,19 +186,36 @@ def settled(record: SlotRecord) -> SlotRecord:
 def booted(record: SlotRecord, intact: Collection[SlotName], limits: TrialLimits) -> SlotRecord:
     """The record after a start that found the slots ``intact`` and no other (rules 3, 4 and 7).
 
-    The record itself if nothing changes.
+    The record itself if nothing changes. A start of a model on trial counts by `trial_started`.
     """
-    found = settled(record)
-    for name in WRITABLE:
-        if name not in intact and found.slots[name].state in (SlotState.GOOD, SlotState.TRIAL):
+    found = damaged(settled(record), [name for name in WRITABLE if name not in intact])
+    if found.is_trial and found.trial_boots >= limits.boots:
+        found = _fallen_back(moved(found, found.active, Occurrence.FAILED))
+    return found if found is record else replace(found, sequence=record.sequence + 1)
+
+
+def damaged(record: SlotRecord, lost: Collection[SlotName]) -> SlotRecord:
+    """The record once the slots ``lost`` cannot be mended any more; itself if they held no model."""
+    found = record
+    for name in lost:
+        if found.slots[name].state in (SlotState.GOOD, SlotState.TRIAL):
             found = moved(found, name, Occurrence.DAMAGED)
-    if found.is_trial:
-        if found.trial_boots < limits.boots:
-            return _fallen_back(replace(_next(found), trial_boots=found.trial_boots + 1))
-        found = moved(found, found.active, Occurrence.FAILED)
-    if found is not record:
-        found = replace(found, sequence=record.sequence + 1)
     return _fallen_back(found)
+
+
+def trial_started(record: SlotRecord) -> SlotRecord:
+    """The record when the model on trial begins to work (rule 3): one start more without a good tile."""
+    assert record.is_trial
+    return replace(_next(record), trial_boots=record.trial_boots + 1)
+
+
+def rebuilt(found: Mapping[SlotName, Slot]) -> SlotRecord:
+    """The record where none is left, of the packages ``found`` whole in slots (rule 8)."""
+    slots = {
+        name: replace(found[name], state=SlotState.BAD) if name in found else Slot() for name in WRITABLE
+    }
+    index = max((slot.rollback_index for slot in slots.values()), default=0)
+    return SlotRecord(sequence=1, rollback_index=index, slots=slots)
 
 
 def tile_done(record: SlotRecord, is_good: bool, limits: TrialLimits) -> SlotRecord:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from payload.drivers import engine_worker as protocol
 from payload.drivers.network import CELL_PX, GEOMETRY, GRID_OF_INPUT, Network, check_plausible
-from payload.drivers.worker_child import WorkerChild
+from payload.drivers.worker_child import WorkerChild, texts_of
 from payload.errors import EngineFault, EngineLostError
 from payload.types import EngineName, Inference, Target, Task, Tile, TileGrid
 
@@ -85,8 +85,7 @@ class ProcessEngine:
     """Implements `payload.ports.Device`: start, then submit and collect as any engine.
 
     The tensors and artifacts lie in shared memory that outlives the child, so a respawn copies
-    nothing. ``facts`` is what the child told of itself when it was ready: device, runtime, python,
-    resident_bytes.
+    nothing. ``facts`` is what the child told of itself when it was ready: device, runtime, python.
     """
 
     def __init__(self, spec: WorkerSpec, networks: Sequence[Network], tiles: TileGrid, slots: int) -> None:
@@ -111,7 +110,7 @@ class ProcessEngine:
         self._lay_out(tiles, slots)
         self._child: WorkerChild | None = None
         self._is_ready = False
-        self.facts: Mapping[str, Any] = {}
+        self.facts: Mapping[str, str] = {}
         self._degc: float | None = None
         self._clear()
 
@@ -300,31 +299,44 @@ class ProcessEngine:
         if self._child is None or self._answered:
             return
         child = self._child
-        for frame in child.frames(timeout_s):
-            self._take_frame(*frame)
+        try:
+            for frame in child.frames(timeout_s):
+                self._take_frame(*frame)
+        except ValueError as error:
+            self._lose(EngineFault.FAILED, f"says what no worker says: {protocol.last_line(error)}")
         if child.has_ended and not self._answered:
             self._lose(*child.reason_of_end())
 
     def _take_frame(self, kind: bytes, number: int, value: int, body: bytes) -> None:
-        if kind == b"REDY":
-            self.facts = json.loads(body)
-            device, runtime = self.facts["device"], self.facts["runtime"]
+        """What the child says has been done.
+
+        Raises:
+            EngineLostError: it says that it cannot go on, or what was not asked.
+            ValueError: it makes no sense.
+        """
+        if kind == b"REDY" and not self._is_ready:
+            device, runtime, python = texts_of(body, "device", "runtime", "python")
+            self.facts = {"device": device, "runtime": runtime, "python": python}
             for task, network in self._networks.items():
                 self._names[task] = network.made_by(self.target, device, runtime)
             self._is_ready = True
         elif kind == b"FAIL" and number == protocol.SETUP:
-            told = json.loads(body)
-            self._lose(EngineFault(told["fault"]), told["text"])
-        elif self._answered < len(self._calls) and self._calls[self._answered].slot == number:
+            fault, text = texts_of(body, "fault", "text")
+            self._lose(EngineFault(fault), text)
+        elif kind in (b"DONE", b"FAIL") and self._is_next(number):
             call = self._calls[self._answered]
             if kind == b"FAIL":
-                call.refusal = json.loads(body)["text"]
+                (call.refusal,) = texts_of(body, "text")
             elif value != protocol.NO_TEMPERATURE:
                 call.degc = value / 10
             self._answered += 1
             self._head_since_s = time.monotonic()
         else:
             self._lose(EngineFault.FAILED, "answers something that was not asked")
+
+    def _is_next(self, slot: int) -> bool:
+        """Whether the oldest tile that is not answered yet lies in ``slot``."""
+        return self._answered < len(self._calls) and self._calls[self._answered].slot == slot
 
     def _check_limits(self) -> None:
         if self._child is None:

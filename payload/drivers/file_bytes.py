@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from payload.errors import StoreError
@@ -14,13 +15,16 @@ class FileBytes:
         """Look how long the file is.
 
         Raises:
-            StoreError: it cannot be read.
+            StoreError: it cannot be read, or is no regular file: a FIFO would be waited for.
         """
         self._path = path
         try:
-            self.size_bytes = path.stat().st_size
+            found = path.stat()
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{path}: no regular file")
+        self.size_bytes = found.st_size
 
     def read(self, start: int, size_bytes: int) -> bytes:
         """Fewer bytes only at the end of the file.

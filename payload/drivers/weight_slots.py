@@ -79,12 +79,23 @@ class SlotFolder:
     def locked(self) -> Iterator[None]:
         """No other process is inside at the same time; waits for the one that is."""
         with _storing(self._folder / LOCK):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / LOCK).open("ab")
-        with file:
+            descriptor = self._lock_file()
+        try:
             with _storing(self._folder / LOCK):
-                fcntl.flock(file, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(descriptor)
+
+    def _lock_file(self) -> int:
+        """What is locked: the file made for it, on a disk that cannot be written as it is, or the folder."""
+        path = self._folder / LOCK
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:
+            place = path if path.is_file() else self._folder
+            return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
 
     def free_bytes(self) -> int:
         """What the disk still takes from this user."""

@@ -1,7 +1,11 @@
-"""A child process that speaks the frames of `engine_worker`: its life, its pipes, its last words."""
+"""A child process that speaks the frames of `engine_worker`: its life, its pipes, its last words.
+
+What a child says is believed in nothing: it may be of any length, and no sense.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import select
@@ -16,6 +20,11 @@ from payload.errors import EngineFault, EngineLostError
 Frame = tuple[bytes, int, int, bytes]
 """Kind, number, value, body."""
 
+_BODY_MAX_BYTES = 64 << 10
+"""Of a frame; facts and faults take less than 1 KiB."""
+_TAKEN_MAX_BYTES = 256 << 10
+"""Of what a child has sent, at one time: the rest stays in the pipe, and the child waits."""
+_TEXT_MAX = 400
 _LOG_MAX_BYTES = 4096
 _KILL_WAIT_S = 1.0
 _NO_MEMORY = (b"MemoryError", b"bad_alloc", b"Cannot allocate memory")
@@ -67,7 +76,11 @@ class WorkerChild:
             os.write(self._requests, protocol.FRAME.pack(kind, number, value, len(body)) + body)
 
     def frames(self, timeout_s: float) -> list[Frame]:
-        """What the child has sent since; waits at most ``timeout_s`` for something."""
+        """What the child has sent since; waits at most ``timeout_s`` for something.
+
+        Raises:
+            ValueError: no frame is that long.
+        """
         poll = select.poll()
         poll.register(self._answers, select.POLLIN)
         poll.register(self._printed, select.POLLIN)
@@ -80,13 +93,19 @@ class WorkerChild:
 
     def _drain_answers(self) -> None:
         with suppress(BlockingIOError):
-            while content := os.read(self._answers, 65536):
+            while len(self._received) < _TAKEN_MAX_BYTES:
+                content = os.read(self._answers, 65536)
+                if not content:
+                    self.has_ended = True
+                    return
                 self._received += content
-            self.has_ended = True
 
     def _drain_log(self) -> None:
         with suppress(BlockingIOError):
-            while content := os.read(self._printed, 65536):
+            for _ in range(_TAKEN_MAX_BYTES // 65536):
+                content = os.read(self._printed, 65536)
+                if not content:
+                    return
                 self._log = (self._log + content)[-_LOG_MAX_BYTES:]
 
     def _whole_frames(self) -> list[Frame]:
@@ -94,6 +113,8 @@ class WorkerChild:
         size = protocol.FRAME.size
         while len(self._received) >= size:
             kind, number, value, body_bytes = protocol.FRAME.unpack_from(self._received)
+            if body_bytes > _BODY_MAX_BYTES:
+                raise ValueError(f"a frame of {body_bytes} bytes")
             if len(self._received) < size + body_bytes:
                 break
             found.append((kind, number, value, bytes(self._received[size : size + body_bytes])))
@@ -134,3 +155,21 @@ class WorkerChild:
     def _close_pipes(self) -> None:
         for end in (self._requests, self._answers, self._printed):
             os.close(end)
+
+
+def texts_of(body: bytes, *names: str) -> list[str]:
+    """The texts under ``names`` in the JSON of a frame's body, each cut to one short line.
+
+    Raises:
+        ValueError: the body is no JSON, or has none of them.
+    """
+    try:
+        found = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("JSON too deep") from error
+    if not isinstance(found, dict):
+        raise ValueError("no mapping")
+    texts = [found.get(name) for name in names]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"no text under one of {', '.join(names)}")
+    return [" ".join(str(text).split())[:_TEXT_MAX] for text in texts]

@@ -7,9 +7,10 @@ Rules:
 2. Something in a folder is taken when it has not changed for SETTLED_S.
 3. A strip keeps the settings with which it began, or it could not be resumed.
 4. A strip that cannot be taken (exit codes of `payload run`: configuration, memory, strip,
-   model) is left and told. Any other early end is tried again, ATTEMPTS times for a strip that
+   model) is left and told. Any other early end is tried again, ``attempts`` times for a strip that
    ends the program and without end for a disk that is full or a board that has no process for it,
-   each time after a longer pause.
+   each time after a longer pause. They are more than a model on trial can end before it is given
+   up: no strip is lost to a trial.
 5. With WAITING_MAX strips waiting the inbox is not looked at: it keeps them. While it cannot be
    looked at, nothing is known to have gone from it.
 6. Imaging that the ground has stopped stays stopped over a restart; the strip under way goes on
@@ -69,12 +70,14 @@ class Strips(Quiet):
         is_strip: Callable[[str], bool],
         started: Now,
         is_held: Callable[[], bool] = lambda: False,
+        attempts: int = ATTEMPTS,
     ) -> None:
         """``settings`` are those of now; ``is_strip`` says whether a path exists.
 
         While ``is_held``, no strip begins; the one under way goes on.
         """
         self._is_held = is_held
+        self._attempts = attempts
         self._inbox = inbox
         self._worker = worker
         self._memory = memory
@@ -197,7 +200,7 @@ class Strips(Quiet):
         if code == 0:
             self._telemetry.add("strips_finished")
             self._finish(job["name"])
-        elif code in _HOPELESS or (code not in _OF_THE_BOARD and job["attempts"] >= ATTEMPTS):
+        elif code in _HOPELESS or (code not in _OF_THE_BOARD and job["attempts"] >= self._attempts):
             self._telemetry.add("strips_left")
             self._telemetry.event("strip_left", path=path, exit_code=str(code), attempts=job["attempts"])
             self._finish(job["name"])

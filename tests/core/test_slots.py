@@ -74,7 +74,8 @@ def step(record: SlotRecord, kind: str, *what: object) -> list[SlotRecord]:
     if kind == "boot":
         intact = what[0]
         assert isinstance(intact, Collection)
-        return [slots.booted(record, intact, LIMITS)]
+        found = slots.booted(record, intact, LIMITS)
+        return [found, slots.trial_started(found)] if found.is_trial else [found]
     if kind == "tile":
         return [slots.tile_done(record, bool(what[0]), LIMITS)] if record.is_trial else []
     if record.is_trial:
@@ -134,7 +135,7 @@ def test_rule_3_too_many_bad_tiles_end_the_trial() -> None:
 def test_rule_3_starts_without_a_tile_end_the_trial() -> None:
     record = on_trial(SlotRecord(), 1)
     for _ in range(LIMITS.boots):
-        record = slots.booted(record, [SlotName.A], LIMITS)
+        record = slots.trial_started(slots.booted(record, [SlotName.A], LIMITS))
         assert record.is_trial
     with_a_tile = slots.tile_done(record, True, LIMITS)
     assert slots.booted(with_a_tile, [SlotName.A], LIMITS).is_trial

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from payload.core.scheduler import Scheduler
 from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.network import Network
 from payload.drivers.strips import open_strip
+from payload.proving import stretched
 from payload.types import Grid, Precision, Task, Tile, TileGrid
 
 GRID = TileGrid(48, 48, 0)
@@ -46,10 +48,22 @@ def choose_tiles(strip: Path, count: int = TILES) -> list[Tile]:
     return [tiles[place] for place in places]
 
 
-def answers_of(task: Task, tiles: Sequence[Tile], topology: bytes, weights: bytes) -> KnownAnswers:
-    """What the payload's own engine answers on this machine's processor."""
+def side_by_side(tiles: Sequence[Tile], window_px: tuple[int, int]) -> Tile:
+    """One tile of a larger window: ``tiles`` beside each other, repeated until it is full.
+
+    The sun stands where it stands for the first.
+    """
+    grid = TileGrid(*window_px, 0)
+    codes = {pitch: np.concatenate([tile.codes[pitch] for tile in tiles], axis=3) for pitch in tiles[0].codes}
+    return stretched(replace(tiles[0], codes=codes), grid)
+
+
+def answers_of(
+    task: Task, tiles: Sequence[Tile], topology: bytes, weights: bytes, grid: TileGrid = GRID
+) -> KnownAnswers:
+    """What the payload's own engine answers on this machine's processor; every tile fills ``grid``."""
     network = Network(task, "known", "0" * 64, Precision.INT8, {"a.xml": topology, "a.bin": weights})
-    engine = OpenVinoEngine([network], GRID, slots=1, threads=1)
+    engine = OpenVinoEngine([network], grid, slots=1, threads=1)
     samples = []
     for tile in tiles:
         engine.submit(task, tile)
@@ -57,7 +71,7 @@ def answers_of(task: Task, tiles: Sequence[Tile], topology: bytes, weights: byte
         assert inference is not None
         samples.append(samples_of(inference.output, STEP_OF_TASK[task]).copy())
     engine.close()
-    return KnownAnswers(task, GRID, STEP_OF_TASK[task], tuple(tiles), tuple(samples))
+    return KnownAnswers(task, grid, STEP_OF_TASK[task], tuple(tiles), tuple(samples))
 
 
 def _kept(tile: Tile) -> Tile:

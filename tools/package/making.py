@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,16 @@ from nacl.signing import SigningKey
 
 from payload import __version__
 from payload.core.document import canonical
-from payload.core.known_answer import read_known_answers, write_known_answers
+from payload.core.known_answer import WINDOW_MAX_PX, read_known_answers, write_known_answers
 from payload.core.manifest import ModelManifest, check_artifact, parse_manifest
 from payload.core.package import PackageManifest, package_manifest, write_package
 from payload.core.signed import HEAD_MAX_BYTES, PACKAGE_MAGIC, Signature, read_head, read_header
-from payload.types import Target, Task
+from payload.types import Target, Task, TileGrid
 from tools.package.keys import sign
-from tools.package.known_tiles import answers_of, choose_tiles
+from tools.package.known_tiles import answers_of, choose_tiles, side_by_side
 
 KNOWN_ANSWERS = "known_answers.bin"
+OWN_WINDOW = "known_answers_own_window.bin"
 CARD = "card.md"
 
 RUNTIME_RANGES = {"openvino": {"from": "2025.1", "below": "2028"}}
@@ -41,6 +43,8 @@ weights instead of INT8 ones, simulated, were 17 steps off at most and 1.6 % of 
 than 8; 1.2 % of the ratios were off by more than 0.01, 0.4 % by more than 0.02."""
 
 DISAGREEMENT_RATIO = 0.01
+
+_TFLITE = re.compile(r"(\d+)x(\d+)\.tflite$")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def make_package(
         model["artifacts"] = [artifact for artifact in model["artifacts"] if artifact["target"] in wanted]
     manifest = parse_manifest(canonical(model))
     files = _artifact_files(manifest, folder)
-    known_answers = _known_answers(manifest, files, strip, known)
+    known_files = _known_answers(manifest, files, strip, known)
     card = (folder / CARD).read_bytes()
     lowest, below = payload_range or _this_payload()
     document = {
@@ -95,7 +99,8 @@ def make_package(
                 for artifact in manifest.artifacts
             },
             "known_answers": {
-                "file": describe(KNOWN_ANSWERS, known_answers),
+                "file": describe(KNOWN_ANSWERS, known_files[KNOWN_ANSWERS]),
+                **({"own_window": describe(OWN_WINDOW, own)} if (own := known_files.get(OWN_WINDOW)) else {}),
                 "targets": {
                     artifact.target.value: _allowance(manifest.task, artifact.target)
                     for artifact in manifest.artifacts
@@ -106,7 +111,9 @@ def make_package(
     }
     signed = canonical(document)
     package_manifest(signed)  # what is made is what is read
-    return write_package(signed, sign(keys, PACKAGE_MAGIC, signed), [*files.values(), known_answers, card])
+    return write_package(
+        signed, sign(keys, PACKAGE_MAGIC, signed), [*files.values(), *known_files.values(), card]
+    )
 
 
 def unpack(content: bytes) -> Unpacked:
@@ -145,10 +152,28 @@ def _artifact_files(manifest: ModelManifest, folder: Path) -> dict[str, bytes]:
 
 def _known_answers(
     manifest: ModelManifest, files: Mapping[str, bytes], strip: Path, known: bytes | None
-) -> bytes:
+) -> dict[str, bytes]:
+    """The files of known tiles: in their small window, and in that of the TFLite file."""
     tiles = choose_tiles(strip) if known is None else read_known_answers(known, manifest.task).tiles
     topology, weights = (files[name] for name in cpu_files(manifest))
-    return write_known_answers(answers_of(manifest.task, tiles, topology, weights))
+    found = {KNOWN_ANSWERS: write_known_answers(answers_of(manifest.task, tiles, topology, weights))}
+    window_px = own_window_px(manifest)
+    if window_px is not None:
+        larger = [side_by_side(tiles, window_px)]
+        answers = answers_of(manifest.task, larger, topology, weights, TileGrid(*window_px, 0))
+        found[OWN_WINDOW] = write_known_answers(answers)
+    return found
+
+
+def own_window_px(manifest: ModelManifest) -> tuple[int, int] | None:
+    """Rows and columns of the one window that the TFLite file serves, by its name; None where there
+    is no such file, or its window is larger than known tiles may be."""
+    for artifact in manifest.artifacts:
+        for file in artifact.files:
+            if found := _TFLITE.search(file.path):
+                rows_px, columns_px = int(found[1]), int(found[2])
+                return (rows_px, columns_px) if max(rows_px, columns_px) <= WINDOW_MAX_PX else None
+    return None
 
 
 def cpu_files(manifest: ModelManifest) -> tuple[str, str]:

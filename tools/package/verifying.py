@@ -10,10 +10,8 @@ from payload.core.manifest import check_model_fits
 from payload.core.package import Surroundings, check_files, check_surroundings, read_package
 from payload.core.refusals import Refusal, refuse
 from payload.core.signed import read_root
-from payload.drivers.openvino_lean import ov
 from payload.errors import ConfigError
-
-PACKAGE_MAX_BYTES = 16 << 20
+from payload.proving import runtime_versions
 
 
 def verify(path: Path, root_path: Path, config_path: Path, rollback_index: int) -> str:
@@ -25,11 +23,11 @@ def verify(path: Path, root_path: Path, config_path: Path, rollback_index: int) 
     content = path.read_bytes()
     root, _ = read_root(root_path.read_bytes())
     config = load_board(config_path, None)
-    package = read_package(content, len(content), root, PACKAGE_MAX_BYTES)
-    runtimes = {"openvino": ov.__version__}
+    limit_bytes = config.updates.package_max_bytes
+    package = read_package(content, len(content), root, limit_bytes)
     model = package.manifest.model
     target = config.engine.reference_target(model.task)
-    around = Surroundings(__version__, runtimes, (target,), rollback_index, PACKAGE_MAX_BYTES)
+    around = Surroundings(__version__, runtime_versions(), (target,), rollback_index, limit_bytes)
     check_surroundings(package.manifest, around)
     try:
         check_model_fits(model, model.task, load_models(config)[1], target)

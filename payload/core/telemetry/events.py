@@ -251,6 +251,47 @@ EVENTS = (
         ("task", "slot", "state", "model", "model_version"),
         "A start found this installation half done; it is undone, and may be commanded again.",
     ),
+    Event(
+        715,
+        "copy_not_mended",
+        _MEDIUM,
+        16,
+        ("path", "reason"),
+        "The disk does not take one copy of a file of the model slots; the other one serves.",
+    ),
+    Event(
+        716,
+        "record_not_kept",
+        _HIGH,
+        8,
+        ("task", "reason"),
+        "The disk does not take the record of the slots; until the next start the last good model runs.",
+    ),
+    Event(
+        717,
+        "record_lost",
+        _HIGH,
+        4,
+        ("task", "rollback_index"),
+        "Both records of the slots are damaged: the factory's model runs until a package is installed; the "
+        "rollback index is the highest of the packages that are left.",
+    ),
+    Event(
+        718,
+        "factory_damaged",
+        _HIGH,
+        8,
+        ("path", "reason"),
+        "A file of the factory's cannot be used; what was installed since is used without it.",
+    ),
+    Event(
+        719,
+        "root_lost",
+        _HIGH,
+        4,
+        (),
+        "Both copies of the installed root are damaged: the factory's keys count again, revoked ones too.",
+    ),
     Event(709, "root_rotated", _HIGH, 4, ("root_version",), "Other keys sign from now on."),
     Event(
         801, "service_started", _INFO, 4, ("boots", "version"), "The service runs; boots counts how often."
