@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import yaml
 
 from payload.config import load_config
@@ -94,14 +95,20 @@ def test_a_model_that_ends_every_run_is_given_up_and_costs_no_strip(tmp_path: Pa
         flight.do("load_strip", {"path": str(STRIP)})
         for start in (1, 2, 3):
             wait_until(lambda start=start: record_of(slots).trial_boots == start)  # type: ignore[misc]
-            for run in psutil.Process(flight.process.pid).children():
-                run.kill()
+            for run in children_of(flight.process.pid):
+                os.kill(run, signal.SIGKILL)
         flight.wait_for("event_model_reverted")
         flight.wait_for("event_strip_finished")
         assert states(slots) == ["bad", "empty"]
         assert "event_strip_left" not in {reading.name for reading in flight.seen}
     finally:
         flight.close()
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that ``pid`` has started and that still run (proc(5))."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def record_of(slots: Path) -> SlotRecord:
