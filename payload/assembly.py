@@ -9,7 +9,7 @@ from pathlib import Path
 
 from payload.config import Config, load_config, read_text, with_number
 from payload.config.engines import EngineKind
-from payload.core.areas import AreaMap, parse_areas
+from payload.core.areas import FILE_BYTES_MAX, AreaMap, parse_areas
 from payload.core.arithmetic import NumpyArithmetic
 from payload.core.fingerprint import fingerprint
 from payload.core.manifest import (
@@ -96,7 +96,8 @@ def load_areas(config: Config) -> AreaMap:
     if interest.areas == "none":
         return AreaMap((), interest.elsewhere)
     path = config.folder(interest.areas)
-    return parse_areas(read_text(path, "GeoJSON file"), str(path), interest.elsewhere)
+    text = read_text(path, "GeoJSON file of areas of interest", FILE_BYTES_MAX)
+    return parse_areas(text, str(path), interest.elsewhere)
 
 
 def plan_strip(
