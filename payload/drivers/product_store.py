@@ -159,10 +159,12 @@ class SqliteProductStore:
             self._insert_tile(record)
             for entry, product in accepted:
                 self._insert_product(entry, product)
-            held = self._held()
-            for entry_id in evicted:
-                if entry_id not in held and self._is_queued(entry_id):
-                    self._remove(entry_id, "evicted")
+            self._evict(evicted)
+
+    def evict(self, entry_ids: Collection[int]) -> None:
+        """They are gone for good, but for what the sender holds; StoreError: nothing changed."""
+        with self._transaction():
+            self._evict(entry_ids)
 
     def has_changed(self) -> bool:
         """Whether another process wrote since the last call, or since the store was opened."""
@@ -337,6 +339,12 @@ class SqliteProductStore:
         self._run(
             "UPDATE counter SET value = max(value, ?) WHERE name = 'next_entry_id'", (entry.entry_id + 1,)
         )
+
+    def _evict(self, entry_ids: Collection[int]) -> None:
+        held = self._held()
+        for entry_id in entry_ids:
+            if entry_id not in held and self._is_queued(entry_id):
+                self._remove(entry_id, "evicted")
 
     def _remove(self, entry_id: int, fate: str) -> None:
         row = self._run("SELECT size_bytes FROM product WHERE entry_id = ?", (entry_id,)).fetchone()
