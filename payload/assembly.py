@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from payload.config import Config, load_config, read_text, with_number
 from payload.config.engines import EngineKind
-from payload.core.areas import AreaMap, parse_areas
+from payload.core.areas import FILE_BYTES_MAX, AreaMap, parse_areas
 from payload.core.arithmetic import NumpyArithmetic
+from payload.core.downlink import DownlinkQueue, Tally
 from payload.core.fingerprint import fingerprint
 from payload.core.manifest import (
     Artifact,
@@ -29,6 +31,8 @@ from payload.logbook import make_folder
 from payload.ports import Arithmetic, StripSource
 from payload.types import Grid, MemoryPlan, StripInfo, Target, Task, TileGrid
 from payload.updates import Updates
+
+_RESUMED_AT_ONCE = 500  # entries: what the plan's margin of the store has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,28 @@ def load_areas(config: Config) -> AreaMap:
     if interest.areas == "none":
         return AreaMap((), interest.elsewhere)
     path = config.folder(interest.areas)
-    return parse_areas(read_text(path, "GeoJSON file"), str(path), interest.elsewhere)
+    text = read_text(path, "GeoJSON file of areas of interest", FILE_BYTES_MAX)
+    return parse_areas(text, str(path), interest.elsewhere)
+
+
+def resume_queue(config: Config, store: SqliteProductStore, telemetry: Telemetry) -> DownlinkQueue:
+    """What ``store`` holds, in no more entries than memory is planned for; one event tells what goes.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries)
+    entries, held, trimmed = store.entries(), store.held(), Tally()
+    while some := list(islice(entries, _RESUMED_AT_ONCE)):
+        if evicted := queue.resume(some, held):
+            store.evict([entry.entry_id for entry in evicted])
+        for entry in evicted:
+            trimmed.count(entry)
+    if trimmed.entries:
+        telemetry.event("queue_trimmed", entries=trimmed.entries, size_bytes=trimmed.size_bytes)
+        telemetry.add("evicted_products", trimmed.entries)
+        telemetry.add("evicted_bytes", trimmed.size_bytes)
+    return queue
 
 
 def plan_strip(

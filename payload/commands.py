@@ -20,6 +20,7 @@ from payload.assembly import (
     load_planned,
     open_source,
     plan_strip,
+    resume_queue,
 )
 from payload.config import Config
 from payload.contact import ContactReport, run_contact
@@ -175,9 +176,9 @@ def _walk(
         chains[-1].begin(config.engine.start_wait_s)
         return chains[-1]
 
-    queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
     engine = TrialEngine(engine_of(models), updates.slots, lambda: engine_of(load_models(config, updates)[0]))
     try:
+        queue = resume_queue(config, store, log.telemetry)
         maker = ProductMaker(strip, config, model_sha256, areas)
         walk = StripWalk(
             config,

@@ -119,12 +119,12 @@ def main() -> None:
         entries = [
             QueueEntry(
                 n,
-                f"{source.info.strip_id}.{n:05d}.surface_10m",
+                f"{'S' * 64}.{n:05d}.surface_10m",
                 ProductKind.CLASSES,
                 1000,
                 n / 7,
                 1_700_000_000_000_000_000 + n,
-                "surface_10m: valid 0.281 x clear 0.266 = 2.479",
+                f"surface_10m: valid 0.281 x clear 0.266 x sure 0.875 x area 1 x weight 100 = {n / 7:.2f}",
             )
             for n in range(1, config.queue.capacity_entries + 1)
         ]

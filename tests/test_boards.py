@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from payload.assembly import load_models, plan_strip
+from payload.assembly import load_areas, load_models, plan_strip
 from payload.config import load_config
+from payload.core.areas import FILE_BYTES_MAX
 from payload.core.manifest import check_artifact, check_model_fits, parse_manifest
 from payload.drivers.model_folder import read_files
 from payload.errors import BudgetError, ConfigError
@@ -61,3 +63,17 @@ def test_every_model_fits_every_board_for_its_own_task_and_for_no_other(board: P
     other = next(task for task in Task if task is not manifest.task)
     with pytest.raises(ConfigError):
         check_model_fits(manifest, other, tiles, target)
+
+
+def test_areas_are_read_from_a_file_larger_than_a_configuration_and_not_from_any(tmp_path: Path) -> None:
+    path = tmp_path / "areas.json"
+    board = load_config(REPOSITORY / "firmware_configs" / "ci_cpu.yaml")
+    config = replace(board, interest=replace(board.interest, areas=str(path)))
+    ring = [[0, 0], *([n / 19_000, 1 + n % 2] for n in range(19_000)), [1, 0], [0, 0]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    text = json.dumps({"type": "Feature", "properties": {"weight": 2}, "geometry": shape}, indent=1)
+    path.write_text(text)
+    assert len(load_areas(config).areas[0].rings[0]) == len(ring)
+    path.write_text(text.ljust(FILE_BYTES_MAX + 1))
+    with pytest.raises(ConfigError, match=r"areas\.json: larger than 2097152 bytes"):
+        load_areas(config)

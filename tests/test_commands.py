@@ -280,6 +280,26 @@ def test_a_strip_begun_with_other_products_does_not_go_on_in_the_same_queue(
     assert len(json.loads(payload("queue", out, "--json", "--limit", 0).stdout)) > 0
 
 
+def test_a_queue_of_more_products_than_a_smaller_configuration_allows_is_trimmed_to_the_best(
+    ran: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(ran, out)
+    before = json.loads(payload("queue", out, "--json").stdout)
+    config = tmp_path / "board.yaml"
+    text = CONFIG.read_text().replace("capacity_entries: 4096", "capacity_entries: 3")
+    config.write_text(
+        text.replace("../models", str(REPOSITORY / "models")).replace("../build", str(tmp_path))
+    )
+    done = payload("run", STRIP, "--config", config, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(payload("queue", out, "--json").stdout) == before[:3]
+    lines = map(json.loads, (out / "telemetry.jsonl").read_text().splitlines())
+    (told,) = (line for line in lines if line.get("event") == "queue_trimmed")
+    assert told["parameters"]["entries"] == len(before) - 3 > 0
+    assert told["parameters"]["size_bytes"] == sum(entry["size_bytes"] for entry in before[3:])
+
+
 def test_a_queue_whose_schema_is_damaged_is_said_to_be(ran: Path, tmp_path: Path) -> None:
     out = tmp_path / "damaged"
     shutil.copytree(ran, out)

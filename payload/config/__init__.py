@@ -310,19 +310,19 @@ def parse_config(text: str, source: str) -> Config:
     return config
 
 
-def read_text(path: Path, what: str) -> str:
-    """The text of a YAML file of at most MAX_FILE_BYTES; ``what`` says in errors what it should be.
+def read_text(path: Path, what: str, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """The text of a file of at most ``max_bytes``; ``what`` says in errors what it should be.
 
     Raises:
         ConfigError: it cannot be read, is too large, or is no UTF-8 text.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no {what}")
+    if len(content) > max_bytes:
+        raise ConfigError(f"{path}: larger than {max_bytes} bytes; this is no {what}")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

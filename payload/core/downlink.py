@@ -10,11 +10,12 @@ Rules:
 4. Of one offer, the best newcomer is tried first.
 5. What is taken is never evicted; it leaves by acknowledge, or waits again after give_back.
 6. A queue filled beyond its capacity from outside (a smaller configuration) is trimmed by the
-   next offer, the lowest first.
+   next offer, the lowest first; in entries, for which memory is planned, as it is resumed.
 7. Offered = accepted + refused, and accepted = acknowledged + evicted + departed + still
    there, in entries and in bytes.
 8. Another process may send or make what is queued here: following the store, what came is
    accepted whatever the capacity, what went has departed, and what is held there is taken here.
+   That takes a number an entry, and no second queue.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from payload.types import Product, QueueEntry
 
@@ -108,6 +110,26 @@ class DownlinkQueue:
             self.counters.accepted.count(entry)
         self._ranks = sorted(map(_rank, self._waiting.values()))  # worst first
 
+    def resume(self, entries: Collection[QueueEntry], held: Collection[int]) -> tuple[QueueEntry, ...]:
+        """Of what was here and ``entries``, queued before, the best are here: the evicted (rule 6).
+
+        Those in ``held`` are taken, the others wait. Meant for some entries of a store at a time.
+        """
+        for entry in entries:
+            assert entry.entry_id not in self._waiting, entry.entry_id
+            assert entry.entry_id not in self._taken, entry.entry_id
+            self._size_bytes += entry.size_bytes
+            self.counters.offered.count(entry)
+            self.counters.accepted.count(entry)
+            if entry.entry_id in held:
+                self._taken[entry.entry_id] = entry
+            else:
+                self._waiting[entry.entry_id] = entry
+                self._ranks.append(_rank(entry))
+        self._ranks.sort()
+        excess = min(len(self) - self._capacity_entries, len(self._ranks))
+        return tuple(self._evict_worst() for _ in range(excess))
+
     def __len__(self) -> int:
         return len(self._waiting) + len(self._taken)
 
@@ -163,27 +185,38 @@ class DownlinkQueue:
         self._wait(self._taken.pop(entry_id))
 
     def follow(self, entries: Iterable[QueueEntry], held: Collection[int]) -> None:
-        """The queue is what ``entries`` say, those in ``held`` taken and the others waiting (rule 8)."""
-        there = {entry.entry_id: entry for entry in entries}
-        for entry in [*self._waiting.values(), *self._taken.values()]:
-            if entry.entry_id not in there:
-                self._depart(entry)
-        for entry_id, entry in there.items():
-            if entry_id not in self._waiting and entry_id not in self._taken:
+        """The queue is what ``entries`` say, those in ``held`` taken and the others waiting (rule 8).
+
+        Args:
+            entries: in order of entry_id; what is known already is not kept a second time.
+        """
+        known = sorted(chain(self._waiting, self._taken))
+        place = 0
+        for entry in entries:
+            behind = bisect_left(known, entry.entry_id, place)
+            for entry_id in known[place:behind]:
+                self._depart(entry_id)
+            place = behind
+            if place < len(known) and known[place] == entry.entry_id:
+                place += 1
+            else:
                 self._wait(entry)
                 self._size_bytes += entry.size_bytes
                 self.counters.offered.count(entry)
                 self.counters.accepted.count(entry)
-            if entry_id in held and entry_id in self._waiting:
-                self.take(entry_id)
-            elif entry_id not in held and entry_id in self._taken:
-                self.give_back(entry_id)
+            if entry.entry_id in held and entry.entry_id in self._waiting:
+                self.take(entry.entry_id)
+            elif entry.entry_id not in held and entry.entry_id in self._taken:
+                self.give_back(entry.entry_id)
+        for entry_id in known[place:]:
+            self._depart(entry_id)
 
-    def _depart(self, entry: QueueEntry) -> None:
-        if entry.entry_id in self._waiting:
+    def _depart(self, entry_id: int) -> None:
+        entry = self._waiting.get(entry_id)
+        if entry is not None:
             self._forget_waiting(entry)
         else:
-            del self._taken[entry.entry_id]
+            entry = self._taken.pop(entry_id)
         self._size_bytes -= entry.size_bytes
         self.counters.departed.count(entry)
 

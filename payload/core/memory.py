@@ -5,8 +5,9 @@ Rules:
    must not exist.
 2. The output does not depend on the budget: a smaller budget only means fewer tiles in
    flight, never another tiling.
-3. Of the tiles in flight that the configuration allows, the most that fit are planned; a device
-   whose work another can do is left out only if it does not fit beside a single tile.
+3. Of the tiles in flight that the configuration allows and the strip has, the most that fit are
+   planned; a device whose work another can do is left out only if it does not fit beside a single
+   tile.
 4. If not even one fits, the refusal names the largest term.
 """
 
@@ -25,8 +26,9 @@ from payload.core.tiling import Tiling, grid_size
 from payload.errors import BudgetError
 from payload.types import BANDS_OF_GRID, Grid, MemoryPlan, MemoryTerm, StripInfo, Task, TileGrid
 
-QUEUE_ENTRY_BYTES = 640
-"""One QueueEntry in the index: record, three texts, two heap places (measured 560)."""
+QUEUE_ENTRY_BYTES = 1000
+"""One QueueEntry in the queue: record, numbers, two texts, its rank, two places (measured 850 with a
+strip_id of 64 characters and a reason of 130; 8 of them while the queue follows the store)."""
 
 STORE_BYTES = 4 << 20
 """SQLite: page cache, write-ahead log index, one statement's copy of a body."""
@@ -97,10 +99,11 @@ def plan_memory(
     Raises:
         BudgetError: it does not fit even with one tile in flight.
     """
+    most_slots = min(config.tiles.slots, Tiling(tiles, strip.rows, strip.columns).tiles)
     children = [kind for kind in config.engine.in_use() if config.engine.child(kind) is not None]
     needed = [kind for kind in children if any(config.engine.order(task)[-1] is kind for task in Task)]
     for kept in (children, needed) if len(needed) < len(children) else (needed,):
-        for slots in range(config.tiles.slots, 0, -1):
+        for slots in range(most_slots, 0, -1):
             plan = _plan(config, strip, tiles, source_bytes, loads, kept, slots)
             if plan.total_bytes <= plan.budget_bytes:
                 return plan
@@ -131,7 +134,9 @@ def _plan(
             f"{tiles.inner_rows_px + tiles.halo_px} rows and codes of {tiles.halo_px} x "
             f"{tiling.padded_columns_px} columns, 13 bands on their grids",
         ),
-        _block_term(config.strip.block_rows_px, strip.columns, source_bytes),
+        _block_term(
+            min(config.strip.block_rows_px, tiles.window_rows_px, strip.rows), strip.columns, source_bytes
+        ),
         MemoryTerm(
             "tile slots", slots * tile_slot_bytes(tiles), f"{slots} x codes and mask of {tiles.window_px} px"
         ),
@@ -168,6 +173,7 @@ def child_term_name(kind: EngineKind) -> str:
 
 
 def _block_term(block_rows_px: int, columns: int, source_bytes: int) -> MemoryTerm:
+    """No block has more rows than a window, which is the most that the scheduler wants."""
     block = sum(
         len(bands) * grid_size(block_rows_px, grid) * grid_size(columns, grid) * _SAMPLE_BYTES
         for grid, bands in BANDS_OF_GRID.items()

@@ -20,12 +20,19 @@ from typing import Any, TypeVar
 from payload.drivers.ballast import Ballast
 from payload.drivers.exclusive_sqlite import advice_on, atomic, shrink
 from payload.drivers.store_lock import BOTH, Role, lock_store
-from payload.drivers.store_rows import FORGET_THUMBNAILS, StoreCounters, entry_of, key_of, record_of, text_of
+from payload.drivers.store_rows import (
+    APPLICATION_ID,
+    FORGET_THUMBNAILS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    StoreCounters,
+    entry_of,
+    key_of,
+    record_of,
+    text_of,
+)
 from payload.errors import StoreError
 from payload.types import Product, QueueEntry, TileRecord
-
-APPLICATION_ID = 0x534B5951  # "SKYQ", in the file's header
-SCHEMA_VERSION = 2
 
 _PAGE_BYTES = 65536  # a body of a megabyte is sixteen pages: half the time of pages of 8192
 _CACHE_KIB = 1024
@@ -37,22 +44,6 @@ _RECORDS_AT_ONCE = 20
 _ENTRY_COLUMNS = "entry_id, product_id, kind, size_bytes, value, created_utc_ns, reason"
 
 _Parsed = TypeVar("_Parsed")
-
-_SCHEMA = (
-    "CREATE TABLE strip (strip_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL)",
-    "CREATE TABLE tile (strip_id TEXT NOT NULL, tile_index INTEGER NOT NULL, record TEXT NOT NULL,"
-    " thumbnail BLOB NOT NULL, PRIMARY KEY (strip_id, tile_index))",
-    "CREATE TABLE product (entry_id INTEGER PRIMARY KEY, product_id TEXT NOT NULL UNIQUE,"
-    " kind TEXT NOT NULL, size_bytes INTEGER NOT NULL, value REAL NOT NULL,"
-    " created_utc_ns INTEGER NOT NULL, reason TEXT NOT NULL)",
-    "CREATE TABLE body (entry_id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
-    "CREATE TABLE hold (entry_id INTEGER PRIMARY KEY)",
-    "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
-    "INSERT INTO counter VALUES ('next_entry_id', 1), ('accepted_entries', 0), ('accepted_bytes', 0),"
-    " ('evicted_entries', 0), ('evicted_bytes', 0), ('acknowledged_entries', 0), ('acknowledged_bytes', 0)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
 
 class SqliteProductStore:
@@ -159,10 +150,12 @@ class SqliteProductStore:
             self._insert_tile(record)
             for entry, product in accepted:
                 self._insert_product(entry, product)
-            held = self._held()
-            for entry_id in evicted:
-                if entry_id not in held and self._is_queued(entry_id):
-                    self._remove(entry_id, "evicted")
+            self._evict(evicted)
+
+    def evict(self, entry_ids: Collection[int]) -> None:
+        """They are gone for good, but for what the sender holds; StoreError: nothing changed."""
+        with self._transaction():
+            self._evict(entry_ids)
 
     def has_changed(self) -> bool:
         """Whether another process wrote since the last call, or since the store was opened."""
@@ -304,7 +297,7 @@ class SqliteProductStore:
             self._run(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         if is_new:
             with self._transaction():
-                for statement in _SCHEMA:
+                for statement in SCHEMA:
                     self._run(statement)
 
     def _is_new(self) -> bool:
@@ -346,6 +339,12 @@ class SqliteProductStore:
         self._run(
             "UPDATE counter SET value = max(value, ?) WHERE name = 'next_entry_id'", (entry.entry_id + 1,)
         )
+
+    def _evict(self, entry_ids: Collection[int]) -> None:
+        held = self._held()
+        for entry_id in entry_ids:
+            if entry_id not in held and self._is_queued(entry_id):
+                self._remove(entry_id, "evicted")
 
     def _remove(self, entry_id: int, fate: str) -> None:
         row = self._run("SELECT size_bytes FROM product WHERE entry_id = ?", (entry_id,)).fetchone()

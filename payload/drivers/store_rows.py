@@ -1,4 +1,4 @@
-"""Tile records and queue entries as rows of the product store."""
+"""The tables of the product store, and tile records and queue entries as their rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from typing import Any
 import numpy as np
 
 from payload.types import ProductKind, QueueEntry, SceneStats, TileRecord, Window
+
+APPLICATION_ID = 0x534B5951  # "SKYQ", in the file's header
+SCHEMA_VERSION = 2
+
+SCHEMA = (
+    "CREATE TABLE strip (strip_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL)",
+    "CREATE TABLE tile (strip_id TEXT NOT NULL, tile_index INTEGER NOT NULL, record TEXT NOT NULL,"
+    " thumbnail BLOB NOT NULL, PRIMARY KEY (strip_id, tile_index))",
+    "CREATE TABLE product (entry_id INTEGER PRIMARY KEY, product_id TEXT NOT NULL UNIQUE,"
+    " kind TEXT NOT NULL, size_bytes INTEGER NOT NULL, value REAL NOT NULL,"
+    " created_utc_ns INTEGER NOT NULL, reason TEXT NOT NULL)",
+    "CREATE TABLE body (entry_id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    "CREATE TABLE hold (entry_id INTEGER PRIMARY KEY)",
+    "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    "INSERT INTO counter VALUES ('next_entry_id', 1), ('accepted_entries', 0), ('accepted_bytes', 0),"
+    " ('evicted_entries', 0), ('evicted_bytes', 0), ('acknowledged_entries', 0), ('acknowledged_bytes', 0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 
 FORGET_THUMBNAILS = (
     "INSERT OR REPLACE INTO tile SELECT strip_id, tile_index, record, x'' FROM tile WHERE strip_id = ?"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from payload.core.downlink import DownlinkQueue
+from payload.core.memory import QUEUE_ENTRY_BYTES
 from payload.types import ProductKind, QueueEntry
 
 
@@ -117,7 +122,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         went = data.draw(st.sets(st.sampled_from(there))) if there else set()
         left = [e for e in there if e not in went]
         held = data.draw(st.sets(st.sampled_from(left))) if left else set()
-        self.queue.follow(data.draw(st.permutations(left)), {e.entry_id for e in held})
+        self.queue.follow(sorted(left, key=lambda e: e.entry_id), {e.entry_id for e in held})
         self.gone += went & {*self.waiting, *self.taken}
         self.offered_elsewhere += [e for e in newcomers if e in went]
         self.waiting = [e for e in left if e not in held]
@@ -206,6 +211,55 @@ def test_a_queue_filled_beyond_its_capacity_from_outside_is_trimmed_by_the_next_
     assert len(queue) == 5
     assert [e.entry_id for e in queue.offer([]).evicted] == [1, 2, 3]
     assert queue.size_bytes == 200
+
+
+@given(
+    st.lists(shapes, max_size=30),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sets(st.integers(0, 29), max_size=3),
+)
+def test_a_queue_resumed_some_at_a_time_keeps_the_best_of_all_in_its_entries(
+    rows: list[tuple[int, float, int]], capacity: int, some: int, held: set[int]
+) -> None:
+    entries = entries_of(rows)
+    queue, evicted = DownlinkQueue(1, capacity), []
+    for first in range(0, len(entries), some):
+        evicted += queue.resume(entries[first : first + some], held)
+        assert len(queue) <= max(capacity, len(held))
+    taken = [e for e in entries if e.entry_id in held]
+    ranked = in_order([e for e in entries if e.entry_id not in held])
+    kept = max(0, capacity - len(taken))
+    assert list(queue.waiting()) == ranked[:kept]
+    assert sorted(e.entry_id for e in evicted) == sorted(e.entry_id for e in ranked[kept:])
+    assert queue.size_bytes == sum(e.size_bytes for e in [*ranked[:kept], *taken])
+    assert queue.counters.accepted.entries == len(queue) + queue.counters.evicted.entries
+    for e in taken:
+        queue.give_back(e.entry_id)
+
+
+def test_an_entry_takes_no_more_than_is_planned_also_while_the_queue_follows() -> None:
+    """With names and reasons at their longest, just after the table of entries grew."""
+    entries_there = 2 * 8192 // 3 + 1
+
+    def entries() -> Iterator[QueueEntry]:
+        for n in range(entries_there):
+            name, reason = f"{'S' * 64}.{n:05d}.surface_10m", f"{'r' * 120}{n:05d}"
+            yield QueueEntry(
+                10**6 + n, name, ProductKind.CLASSES, 10**6 + n, n / 7, 1_700 * 10**15 + n, reason
+            )
+
+    tracemalloc.start()
+    queue, source = DownlinkQueue(10**12, entries_there), entries()
+    while some := list(islice(source, 500)):
+        queue.resume(some, set())
+    itself = tracemalloc.get_traced_memory()[0]
+    queue.follow(entries(), set())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(queue) == entries_there
+    assert peak <= QUEUE_ENTRY_BYTES * entries_there
+    assert peak < 1.2 * itself
 
 
 def test_an_illegal_call_changes_nothing() -> None:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payload.config import Config, load_config
+from payload.core.arithmetic import NumpyArithmetic
 from payload.core.memory import EngineLoad, plan_memory
+from payload.core.scheduler import Scheduler
 from payload.errors import BudgetError
 from payload.types import MemoryPlan, TileGrid
-from tests.core.strip_in_memory import strip_info
+from tests.core.strip_in_memory import ArraySource, random_dn, strip_info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOARD = load_config(REPOSITORY / "firmware_configs" / "ci_cpu.yaml")
@@ -110,3 +112,34 @@ def test_a_device_whose_work_another_can_do_is_left_out_only_if_it_does_not_fit(
     without = planned(fewer.total_bytes - 1)
     assert "engine myriad" not in {term.name for term in without.terms}
     assert without.slots == whole.slots
+
+
+def test_no_more_rows_in_transit_are_planned_than_are_wanted_and_no_more_slots_than_tiles() -> None:
+    def planned(rows: int, columns: int, block_rows_px: int, slots: int) -> MemoryPlan:
+        board = config(1 << 40, slots)
+        board = replace(board, strip=replace(board.strip, block_rows_px=block_rows_px))
+        return plan_memory(board, strip_info(rows, columns), TILES, 0, LOADS)
+
+    window_px = TILES.window_rows_px
+    assert planned(10980, 10980, 1056, 1).terms == planned(10980, 10980, window_px, 1).terms
+    assert planned(300, 10980, 1056, 1).terms == planned(300, 10980, 300, 1).terms
+    assert planned(10980, 10980, 60, 1).total_bytes < planned(10980, 10980, window_px, 1).total_bytes
+    assert planned(300, 1100, 60, 8).slots == 2
+    assert planned(300, 1100, 60, 8) == planned(300, 1100, 60, 2)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 30))
+def test_the_scheduler_never_wants_more_rows_than_a_window(
+    row_sixes: int, inner: int, block_sixes: int
+) -> None:
+    grid, strip = TileGrid(48 * inner, 48, 72), strip_info(6 * row_sixes, 48)
+    scheduler = Scheduler(strip, grid, 1, 48 * block_sixes, NumpyArithmetic())
+    source = ArraySource(strip, random_dn(6 * row_sixes, 48, 0))
+    while not scheduler.is_done:
+        while rows := scheduler.rows_wanted:
+            assert rows <= min(48 * block_sixes, grid.window_rows_px, 6 * row_sixes)
+            scheduler.feed(source.read(rows))
+        tile = scheduler.next_tile()
+        assert tile is not None
+        scheduler.finish(tile.index)

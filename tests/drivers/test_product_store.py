@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from payload.core.sealed import SEAL_BYTES, sealed
-from payload.drivers.product_store import APPLICATION_ID, SCHEMA_VERSION, SqliteProductStore
+from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
+from payload.drivers.store_rows import APPLICATION_ID, SCHEMA_VERSION
 from payload.errors import StoreError
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 
@@ -393,6 +394,20 @@ def test_one_may_make_while_another_sends_and_each_sees_what_the_other_did(tmp_p
     sender.release(1)
     assert sender.drop_waiting() == (1, 100)
     assert list(maker.entries()) == []
+    maker.close()
+    sender.close()
+
+
+def test_what_is_evicted_has_left_but_for_what_the_sender_holds(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    maker, sender = (SqliteProductStore(path, roles=(role,)) for role in (Role.MAKER, Role.SENDER))
+    maker.commit_tile(record(0), [pair(maker, name) for name in ("A", "B", "C", "D")], [])
+    sender.hold(1)
+    sender.acknowledge(2)
+    maker.evict([1, 2, 3])
+    assert [entry.product_id for entry in sender.entries()] == ["A", "D"]
+    assert maker.counters().evicted_entries == 1
+    assert maker.queued() == (2, 200)
     maker.close()
     sender.close()
 
