@@ -31,8 +31,8 @@ class ContactReport:
         sent, refused: product ids in the order in which they went.
         damaged: what was no longer what was made, and is gone.
         idle_bytes: room that was left; nothing that still waits would have fitted, unless it
-            was refused, belongs behind something of its tile that did not fit, or the contact
-            broke off.
+            was refused, belongs behind an earlier layer of its tile that did not fit, or the
+            contact broke off.
         broken: why the contact ended early, or "".
     """
 
