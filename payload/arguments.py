@@ -141,9 +141,8 @@ def _add_contact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    queue = _command(
-        commands, "queue", "what waits for the ground, in the order in which it would go, and why"
-    )
+    summary = "what waits for the ground, in the order in which one pass would carry it all, and why"
+    queue = _command(commands, "queue", summary)
     queue.add_argument("out", type=Path, metavar="DIR", help="the folder of the run")
     queue.add_argument(
         "--limit",
