@@ -137,18 +137,29 @@ def _add_contact(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--duration-s", type=_positive, required=True, metavar="T", help="length of the pass, s"
     )
     contact.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the ground receives")
+    _add_ageing(contact)
 
 
 def _add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    queue = _command(
-        commands, "queue", "what waits for the ground, in the order in which it would go, and why"
-    )
+    summary = "what waits for the ground, in the order in which one pass would carry it all, and why"
+    queue = _command(commands, "queue", summary)
     queue.add_argument("out", type=Path, metavar="DIR", help="the folder of the run")
     queue.add_argument(
         "--limit",
         type=_whole,
         metavar="N",
         help="lines to show (default 20, with --json all; 0 for all)",
+    )
+    _add_ageing(queue)
+
+
+def _add_ageing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="YAML",
+        help="the board: products are worth what its section ageing leaves of them now; without it, "
+        "what they were worth when made",
     )
 
 

@@ -113,7 +113,7 @@ def resume_queue(config: Config, store: SqliteProductStore, telemetry: Telemetry
     Raises:
         StoreError: the store cannot be read or written.
     """
-    queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries)
+    queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, ageing=config.ageing)
     entries, held, trimmed = store.entries(), store.held(), Tally()
     while some := list(islice(entries, _RESUMED_AT_ONCE)):
         if evicted := queue.resume(some, held):

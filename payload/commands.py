@@ -22,8 +22,8 @@ from payload.assembly import (
     plan_strip,
     resume_queue,
 )
-from payload.config import Config
-from payload.contact import ContactReport, run_contact
+from payload.config import AgeingConfig, Config, load_config
+from payload.contact import ContactReport, pass_order, run_contact
 from payload.core.downlink import DownlinkQueue
 from payload.core.engine_chain import EngineChain
 from payload.core.making import ProductMaker
@@ -233,6 +233,7 @@ def contact(arguments: argparse.Namespace) -> None:
 
 def _contact(arguments: argparse.Namespace, path: Path, log: Log) -> ContactReport:
     window = Contact(SystemClock().utc_ns(), arguments.duration_s, arguments.rate_bit_s)
+    ageing = _ageing_of(arguments)
     store = SqliteProductStore(path, roles=(Role.SENDER,))
     try:
         log.telemetry.event(
@@ -242,7 +243,7 @@ def _contact(arguments: argparse.Namespace, path: Path, log: Log) -> ContactRepo
             capacity_bytes=window.capacity_bytes,
         )
         queue = _everything(store)
-        found = run_contact(store, queue, FolderLink(arguments.to, window), window)
+        found = run_contact(store, queue, FolderLink(arguments.to, window), window, ageing)
     finally:
         store.close()
     for product_id in found.damaged:
@@ -257,12 +258,15 @@ def _contact(arguments: argparse.Namespace, path: Path, log: Log) -> ContactRepo
 
 
 def queue(arguments: argparse.Namespace) -> None:
-    """`payload queue`: what waits, in the order in which it would go, with the reason."""
+    """`payload queue`: what waits, in the order in which one pass would carry it all, with the reason."""
+    ageing = _ageing_of(arguments)
     store = SqliteProductStore(_existing_queue(arguments.out), read_only=True)
     try:
-        waiting = list(_everything(store).waiting())
+        entries = tuple(store.entries())
     finally:
         store.close()
+    total = sum(entry.size_bytes for entry in entries)
+    waiting = pass_order(entries, total, SystemClock().utc_ns(), ageing)
     limit = arguments.limit if arguments.limit is not None else 0 if arguments.json else _LINES_SHOWN
     shown = waiting[:limit] if limit else waiting
     if arguments.json:
@@ -282,8 +286,11 @@ def queue(arguments: argparse.Namespace) -> None:
             )
         )
     print(table(rows, numeric=(0, 2, 3, 4)))
-    total = sum(entry.size_bytes for entry in waiting)
     print(f"{len(waiting)} products wait with {total} bytes; {len(shown)} shown")
+
+
+def _ageing_of(arguments: argparse.Namespace) -> AgeingConfig | None:
+    return None if arguments.config is None else load_config(arguments.config).ageing
 
 
 def _everything(store: SqliteProductStore) -> DownlinkQueue:

@@ -13,14 +13,16 @@ store, and the queue follows what the run makes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from payload.config import AgeingConfig
 from payload.core.downlink import DownlinkQueue
-from payload.core.pass_plan import Fitting, plan_pass
+from payload.core.pass_plan import Fitting, aged, plan_pass
 from payload.core.sealed import is_sealed
 from payload.errors import LinkError
 from payload.ports import Link, ProductStore
-from payload.types import Contact
+from payload.types import Contact, QueueEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class ContactReport:
         sent, refused: product ids in the order in which they went.
         damaged: what was no longer what was made, and is gone.
         idle_bytes: room that was left; nothing that still waits would have fitted, unless it
-            was refused, belongs behind something of its tile that did not fit, or the contact
-            broke off.
+            was refused, belongs behind an earlier layer of its tile that did not fit, or the
+            contact broke off.
         broken: why the contact ended early, or "".
     """
 
@@ -46,8 +48,26 @@ class ContactReport:
     broken: str
 
 
-def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: Contact) -> ContactReport:
-    """The best of the queue that fits the contact is on the ground.
+def pass_order(
+    waiting: Iterable[QueueEntry], capacity_bytes: int, utc_ns: int, ageing: AgeingConfig | None
+) -> list[QueueEntry]:
+    """All that waits, with what it is worth at ``utc_ns``, in the order in which it would go.
+
+    Without ``ageing`` nothing fades.
+    """
+    if ageing is not None:
+        waiting = [aged(entry, utc_ns, ageing) for entry in waiting]
+    return plan_pass(waiting, capacity_bytes)
+
+
+def run_contact(
+    store: ProductStore,
+    queue: DownlinkQueue,
+    link: Link,
+    contact: Contact,
+    ageing: AgeingConfig | None = None,
+) -> ContactReport:
+    """The best of the queue that fits the contact is on the ground (`pass_order`).
 
     Raises:
         StoreError: the store cannot be read or written; what was sent last may go once more.
@@ -57,11 +77,11 @@ def run_contact(store: ProductStore, queue: DownlinkQueue, link: Link, contact: 
     damaged: list[str] = []
     refused: dict[int, str] = {}
     sent_bytes, broken = 0, ""
-    going = Fitting(plan_pass(queue.waiting(), room_bytes))
+    going = Fitting(pass_order(queue.waiting(), room_bytes, contact.start_utc_ns, ageing))
     while True:
         if store.has_changed():  # a run goes on beside this contact
             queue.follow(store.entries(), {*store.held(), *refused})
-            going = Fitting(plan_pass(queue.waiting(), room_bytes))
+            going = Fitting(pass_order(queue.waiting(), room_bytes, contact.start_utc_ns, ageing))
         entry = going.next(room_bytes)
         if entry is None:
             break

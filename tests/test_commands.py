@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from payload.drivers.product_store import SqliteProductStore
+from payload.types import ProductKind
+from tests.test_contact import add_tile
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 STRIP = REPOSITORY / "strips" / "example" / "strip.yaml"
 CONFIG = REPOSITORY / "firmware_configs" / "ci_cpu.yaml"
@@ -180,12 +184,27 @@ def test_contacts_empty_the_queue_in_its_order_and_go_on_where_they_stopped(
     assert events(out)[-2:] == ["contact_started", "contact_finished"]
 
 
-def test_the_queue_gives_a_reason_for_every_place(ran: Path) -> None:
+def test_the_queue_gives_a_reason_for_every_entry(ran: Path) -> None:
     entries = json.loads(payload("queue", ran, "--json", "--limit", 0).stdout)
-    densities = [entry["value_per_byte"] for entry in entries]
-    assert densities == sorted(densities, reverse=True)
     assert all("weight" in entry["reason"] or "always" in entry["reason"] for entry in entries)
     assert f"{len(entries)} products wait" in payload("queue", ran).stdout
+
+
+def test_a_run_takes_the_room_of_what_has_expired_however_dear_it_was(ran: Path, tmp_path: Path) -> None:
+    fresh = json.loads(payload("queue", ran, "--json").stdout)
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    rows = [(f"OLD.{n}.classes", ProductKind.CLASSES, 100, 1e6, 0) for n in range(len(fresh))]
+    add_tile(store, rows)
+    store.close()
+    text = CONFIG.read_text().replace("capacity_entries: 4096", f"capacity_entries: {len(fresh)}")
+    config = tmp_path / "board.yaml"
+    config.write_text(
+        text.replace("../models", str(REPOSITORY / "models")).replace("../build", str(tmp_path))
+    )
+    done = payload("run", STRIP, "--config", config, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(payload("queue", tmp_path, "--json").stdout)
+    assert [e["product_id"] for e in found] == [e["product_id"] for e in fresh]
 
 
 def test_progress_is_shown_on_a_terminal(tmp_path: Path) -> None:

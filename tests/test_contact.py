@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payload.config import AgeingConfig
 from payload.contact import run_contact
 from payload.core.downlink import DownlinkQueue
 from payload.core.sealed import SEAL_BYTES, sealed
@@ -155,6 +161,72 @@ def test_a_refused_product_waits_again_and_the_contact_goes_on(tmp_path: Path) -
     assert [e.product_id for e in store.entries()] == ["P0"]
     assert [e.product_id for e in queue.waiting()] == ["P0"]
     store.close()
+
+
+def add_tile(store: SqliteProductStore, rows: list[tuple[str, ProductKind, int, float, int]]) -> None:
+    """A tile more: name, kind, size, value and when it was made (UTC, ns) of each product."""
+    pairs = []
+    for name, kind, size, value, made_ns in rows:
+        body = body_of(size, size)
+        product = Product(name, STRIP, kind, 1, Window(0, 0, 1, 1), value, "why", made_ns, body)
+        entry_id = store.next_entry_id() + len(pairs)
+        pairs.append((QueueEntry(entry_id, name, kind, size, value, made_ns, "why"), product))
+    stats = SceneStats(1, 0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    tile = TileRecord(STRIP, 1, Window(0, 0, 1, 1), stats, {}, {}, {}, np.zeros((7, 1, 1), np.uint8))
+    store.commit_tile(tile, pairs, [])
+
+
+def test_what_has_expired_goes_after_what_is_worth_anything(tmp_path: Path) -> None:
+    store = filled(tmp_path / "q", [100, 100])
+    hour_ns = 3_600_000_000_000
+    add_tile(store, [("NEW", ProductKind.CLASSES, 100, 1.0, hour_ns)])
+    now = Contact(hour_ns, 1.0, 8 * 250.0)
+    ageing = AgeingConfig(decay_s=1e9, deadline_s=3000.0)
+    report = run_contact(store, queue_of(store), PickyLink(set()), now, ageing)
+    assert report.sent == ("NEW", "P0")
+    store.close()
+
+
+def test_a_product_too_large_for_the_contact_leaves_it_to_the_others_of_its_layer(tmp_path: Path) -> None:
+    store = filled(tmp_path / "q", [500])
+    add_tile(
+        store,
+        [
+            ("S.0.surface_10m", ProductKind.SURFACE_10M, 400, 400.0, 7),
+            ("S.0.surface_20m", ProductKind.SURFACE_20M, 100, 1.0, 7),
+        ],
+    )
+    report = run_contact(store, queue_of(store), PickyLink(set()), contact(300))
+    assert (report.sent, report.idle_bytes) == (("S.0.surface_20m",), 200)
+    store.close()
+
+
+def payload_json(*arguments: object) -> Any:
+    command = [sys.executable, "-m", "payload", *map(str, arguments), "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.parametrize("board", [(), ("--config", "firmware_configs/flatsat.yaml")])
+def test_the_queue_is_shown_in_the_order_in_which_a_contact_sends(
+    tmp_path: Path, board: tuple[str, ...]
+) -> None:
+    """With layers and groups, and with the board's ageing if it is given."""
+    store = SqliteProductStore(tmp_path / "queue.sqlite")
+    now_ns = time.time_ns()
+    old_ns = now_ns - 30 * 86_400 * 10**9
+    rows = [
+        ("A.0.raw", ProductKind.RAW, 100, 90.0, now_ns),
+        ("A.0.quicklook", ProductKind.QUICKLOOK, 500, 1.0, now_ns),
+        ("B.0.classes", ProductKind.CLASSES, 100, 30.0, now_ns),
+        ("OLD.0.classes", ProductKind.CLASSES, 100, 40.0, old_ns),
+    ]
+    add_tile(store, rows)
+    store.close()
+    shown = [entry["product_id"] for entry in payload_json("queue", tmp_path, *board)]
+    fresh = ["B.0.classes", "A.0.quicklook", "A.0.raw"]  # by value per byte, A's raw would be first
+    assert shown == ([*fresh, "OLD.0.classes"] if board else ["OLD.0.classes", *fresh])
+    pass_ = ("--rate-bit-s", 8000, "--duration-s", 1, "--to", tmp_path / "ground")
+    assert payload_json("contact", "--out", tmp_path, *pass_, *board)["sent"] == shown
 
 
 def test_a_product_whose_acknowledgement_was_lost_is_sent_again_as_the_same_file(tmp_path: Path) -> None:

@@ -141,7 +141,9 @@ def walk(
     folder.mkdir(exist_ok=True)
     store = SqliteProductStore(folder / "queue.sqlite")
     store.begin_strip(source.info.strip_id, "the same")
-    queue = DownlinkQueue(config.queue.capacity_bytes, config.queue.capacity_entries, store.entries())
+    queue = DownlinkQueue(
+        config.queue.capacity_bytes, config.queue.capacity_entries, store.entries(), config.ageing
+    )
     telemetry = Telemetry()
     maker = ProductMaker(source.info, config, MODEL_SHA256, AreaMap((), 1.0))
     walked = Walked(telemetry, store, queue)

@@ -1,13 +1,15 @@
 """The downlink queue: what waits for the ground, what is on its way, and what must go for good.
 
 Rules:
-1. The order is total: value per byte, then oldest, then lowest entry id. Which go down in a pass,
-   and in which order, `core.pass_plan` says.
+1. The order is total: value per byte, then oldest, then lowest entry id. Values fade (`ageing`),
+   all at the same rate: which of two ranks higher never changes, and no clock is asked. Which go
+   down in a pass, and in which order, `core.pass_plan` says.
 2. After every offer the queue is within its capacity, in bytes and in entries; what was taken
    and is not yet acknowledged counts.
 3. A newcomer is accepted if the room it needs can be made of entries that rank below it:
    the lowest go first. Otherwise it is refused, and nothing goes for its sake.
-4. Of one offer, the best newcomer is tried first.
+4. Of one offer, the best newcomer is tried first. Before that, as far as room is needed, what was
+   past its deadline when the newest of the offer was made has gone, the oldest first.
 5. What is taken is never evicted; it leaves by acknowledge, or waits again after give_back.
 6. A queue filled beyond its capacity from outside (a smaller configuration) is trimmed by the
    next offer, the lowest first; in entries, for which memory is planned, as it is resumed.
@@ -20,14 +22,17 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
+from payload.config import AgeingConfig
 from payload.types import Product, QueueEntry
 
 _Rank = tuple[float, int, int]
+_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,6 @@ class QueueCounters:
     departed: Tally = field(default_factory=Tally)
 
 
-def _rank(entry: QueueEntry) -> _Rank:
-    """Larger is better (rule 1)."""
-    return (entry.value / entry.size_bytes, -entry.created_utc_ns, -entry.entry_id)
-
-
 def entry_of(entry_id: int, product: Product) -> QueueEntry:
     """What the queue keeps of ``product``, under ``entry_id``."""
     return QueueEntry(
@@ -89,13 +89,19 @@ class DownlinkQueue:
     """Bounded and ordered; holds entries, never bodies.
 
     A sorted list: at 100 000 entries an insertion moves 0.8 MB of references, some 30 µs,
-    against the 100 ms that a tile takes to make.
+    against the 100 ms that a tile takes to make; where it is full, looking for what has expired
+    takes some 10 ms.
     """
 
     def __init__(
-        self, capacity_bytes: int, capacity_entries: int, entries: Iterable[QueueEntry] = ()
+        self,
+        capacity_bytes: int,
+        capacity_entries: int,
+        entries: Iterable[QueueEntry] = (),
+        ageing: AgeingConfig | None = None,
     ) -> None:
-        """Holds ``entries``, all of which wait; see rule 6."""
+        """Holds ``entries``, all of which wait; see rule 6. Without ``ageing`` nothing fades."""
+        self._ageing = ageing
         self._capacity_bytes = capacity_bytes
         self._capacity_entries = capacity_entries
         self._waiting: dict[int, QueueEntry] = {}
@@ -108,7 +114,7 @@ class DownlinkQueue:
             self._size_bytes += entry.size_bytes
             self.counters.offered.count(entry)
             self.counters.accepted.count(entry)
-        self._ranks = sorted(map(_rank, self._waiting.values()))  # worst first
+        self._ranks = sorted(map(self._rank, self._waiting.values()))  # worst first
 
     def resume(self, entries: Collection[QueueEntry], held: Collection[int]) -> tuple[QueueEntry, ...]:
         """Of what was here and ``entries``, queued before, the best are here: the evicted (rule 6).
@@ -125,7 +131,7 @@ class DownlinkQueue:
                 self._taken[entry.entry_id] = entry
             else:
                 self._waiting[entry.entry_id] = entry
-                self._ranks.append(_rank(entry))
+                self._ranks.append(self._rank(entry))
         self._ranks.sort()
         excess = min(len(self) - self._capacity_entries, len(self._ranks))
         return tuple(self._evict_worst() for _ in range(excess))
@@ -139,16 +145,17 @@ class DownlinkQueue:
         return self._size_bytes
 
     def waiting(self) -> Iterator[QueueEntry]:
-        """What waits, in the order in which it would go."""
+        """What waits, the highest rank first (rule 1)."""
         return (self._waiting[-rank[2]] for rank in reversed(self._ranks))
 
     def offer(self, entries: Iterable[QueueEntry]) -> Offer:
         """The queue holds the best of what it had and ``entries``, within its capacity."""
-        newcomers = sorted(entries, key=_rank, reverse=True)
+        newcomers = sorted(entries, key=self._rank, reverse=True)
         assert not any(e.entry_id in self._waiting or e.entry_id in self._taken for e in newcomers)
         evicted: list[QueueEntry] = []
         while self._ranks and self._is_over(0, 0):
             evicted.append(self._evict_worst())
+        evicted += self._evict_expired(newcomers)
         accepted, refused = [], []
         for entry in newcomers:
             self.counters.offered.count(entry)
@@ -211,6 +218,15 @@ class DownlinkQueue:
         for entry_id in known[place:]:
             self._depart(entry_id)
 
+    def _rank(self, entry: QueueEntry) -> _Rank:
+        """Larger is better (rule 1)."""
+        worth = entry.value / entry.size_bytes
+        if self._ageing is not None:
+            # The logarithm of what it is worth at any moment, but for what is common to all.
+            grown = entry.created_utc_ns / _NS_PER_S / self._ageing.decay_s
+            worth = math.log(worth) + grown if worth > 0 else -math.inf
+        return (worth, -entry.created_utc_ns, -entry.entry_id)
+
     def _depart(self, entry_id: int) -> None:
         entry = self._waiting.get(entry_id)
         if entry is not None:
@@ -222,16 +238,16 @@ class DownlinkQueue:
 
     def _forget_waiting(self, entry: QueueEntry) -> None:
         del self._waiting[entry.entry_id]
-        del self._ranks[bisect_left(self._ranks, _rank(entry))]
+        del self._ranks[bisect_left(self._ranks, self._rank(entry))]
 
     def _wait(self, entry: QueueEntry) -> None:
-        rank = _rank(entry)
+        rank = self._rank(entry)
         self._ranks.insert(bisect_left(self._ranks, rank), rank)
         self._waiting[entry.entry_id] = entry
 
     def _victims(self, newcomer: QueueEntry) -> int | None:
         """How many of the worst must go for ``newcomer``; None if it is not worth that."""
-        rank, freed_bytes, victims = _rank(newcomer), 0, 0
+        rank, freed_bytes, victims = self._rank(newcomer), 0, 0
         while self._is_over(newcomer.size_bytes - freed_bytes, 1 - victims):
             if victims == len(self._ranks) or self._ranks[victims] > rank:
                 return None
@@ -246,7 +262,25 @@ class DownlinkQueue:
         )
 
     def _evict_worst(self) -> QueueEntry:
-        entry = self._waiting.pop(-self._ranks.pop(0)[2])
+        return self._evict(self._waiting[-self._ranks[0][2]])
+
+    def _evict_expired(self, newcomers: Collection[QueueEntry]) -> list[QueueEntry]:
+        """What went by rule 4: worth nothing, whatever its rank."""
+        more_bytes = sum(entry.size_bytes for entry in newcomers)
+        if self._ageing is None or not newcomers or not self._is_over(more_bytes, len(newcomers)):
+            return []
+        newest_ns = max(entry.created_utc_ns for entry in newcomers)
+        before_ns = newest_ns - self._ageing.deadline_s * _NS_PER_S
+        expired = [entry for entry in self._waiting.values() if entry.created_utc_ns < before_ns]
+        expired.sort(key=lambda entry: entry.entry_id, reverse=True)
+        expired.sort(key=lambda entry: entry.created_utc_ns, reverse=True)
+        evicted = []
+        while expired and self._is_over(more_bytes, len(newcomers)):
+            evicted.append(self._evict(expired.pop()))
+        return evicted
+
+    def _evict(self, entry: QueueEntry) -> QueueEntry:
+        self._forget_waiting(entry)
         self._size_bytes -= entry.size_bytes
         self.counters.evicted.count(entry)
         return entry

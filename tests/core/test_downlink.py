@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from payload.config import AgeingConfig
 from payload.core.downlink import DownlinkQueue
 from payload.core.memory import QUEUE_ENTRY_BYTES
+from payload.core.pass_plan import aged
 from payload.types import ProductKind, QueueEntry
 
 
@@ -260,6 +263,59 @@ def test_an_entry_takes_no_more_than_is_planned_also_while_the_queue_follows() -
     assert len(queue) == entries_there
     assert peak <= QUEUE_ENTRY_BYTES * entries_there
     assert peak < 1.2 * itself
+
+
+AGEING = AgeingConfig(decay_s=100.0, deadline_s=1000.0)
+NS_PER_S = 1_000_000_000
+
+
+def test_a_full_queue_of_what_has_expired_takes_the_fresh_newcomer() -> None:
+    old = [entry(i, 100, 20.0, i % 3) for i in range(10)]
+    queue = DownlinkQueue(1000, 100, old, AGEING)
+    offer = queue.offer([entry(100, 100, 19.0, 2000 * NS_PER_S)])
+    assert [e.entry_id for e in offer.accepted] == [100]
+    assert [e.entry_id for e in offer.evicted] == [0]  # the oldest, and no more than needed
+
+
+def test_past_the_deadline_even_what_hardly_faded_goes_first() -> None:
+    slow = AgeingConfig(decay_s=1e9, deadline_s=1000.0)
+    expired, alive = entry(1, 100, 1e6, 0), entry(2, 100, 1.0, 1000 * NS_PER_S)
+    queue = DownlinkQueue(200, 100, [expired, alive], slow)
+    offer = queue.offer([entry(3, 100, 2.0, 1001 * NS_PER_S)])
+    assert [e.entry_id for e in offer.evicted] == [1]
+    queue = DownlinkQueue(200, 100, [expired, alive], slow)
+    assert [e.entry_id for e in queue.offer([entry(3, 100, 2.0, 1000 * NS_PER_S)]).evicted] == [2]
+
+
+def test_nothing_expired_goes_while_there_is_room() -> None:
+    queue = DownlinkQueue(1000, 100, [entry(1, 100, 20.0, 0)], AGEING)
+    assert queue.offer([entry(2, 100, 1.0, 10**6 * NS_PER_S)]).evicted == ()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.floats(0.1, 50.0), st.integers(0, 900)), max_size=20),
+    st.integers(900, 1000),
+)
+def test_the_rank_is_by_what_is_worth_more_per_byte_at_any_moment(
+    rows: list[tuple[int, float, int]], now_s: int
+) -> None:
+    waiting = [entry(n, size, value, at * NS_PER_S) for n, (size, value, at) in enumerate(rows)]
+    queue = DownlinkQueue(10**6, 100, waiting, AGEING)
+    worth = [density(aged(e, now_s * NS_PER_S, AGEING)) for e in queue.waiting()]
+    for better, worse in pairwise(worth):
+        assert better >= worse or math.isclose(better, worse)
+
+
+def test_a_replay_of_offers_to_the_same_entries_evicts_alike() -> None:
+    """A restart in between changes nothing: what goes depends on entries alone, on no clock."""
+    rows = [(1 + n % 7, float(1 + n * 7 % 11), 300 * n * NS_PER_S) for n in range(40)]
+    whole = DownlinkQueue(40, 100, (), AGEING)
+    kept: list[QueueEntry] = []
+    for number, row in enumerate(rows):
+        newcomer = entry(number, *row)
+        again = DownlinkQueue(40, 100, kept, AGEING).offer([newcomer])
+        assert whole.offer([newcomer]) == again
+        kept = [e for e in [*kept, *again.accepted] if e not in again.evicted]
 
 
 def test_an_illegal_call_changes_nothing() -> None:

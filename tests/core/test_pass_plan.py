@@ -103,7 +103,7 @@ def best_by_trying(waiting: list[QueueEntry], capacity: int) -> float:
 def test_large_products_are_chosen_as_a_knapsack(rows: list[tuple[int, int]], capacity: int) -> None:
     waiting = [entry(number, size, float(value)) for number, (size, value) in enumerate(rows)]
     sent = fitting(plan_pass(waiting, capacity), capacity)
-    # Sizes are rounded up to buckets: as good as the best of a pass shorter by one each.
+    # Sizes may be rounded up to buckets: as good as the best of a pass shorter by one each.
     best = best_by_trying(waiting, capacity - len(waiting) * math.ceil(capacity / 4000))
     assert sum(e.value for e in sent) >= best - 1e-9
 
@@ -117,15 +117,105 @@ def test_small_products_fill_what_the_large_ones_leave() -> None:
     assert 100 < LUMP_RATIO * 9000 < 4000
 
 
+def value_of(entries: list[QueueEntry]) -> float:
+    return math.fsum(e.value for e in entries)
+
+
+def carried(waiting: list[QueueEntry], capacity: int) -> float:
+    return value_of(fitting(plan_pass(waiting, capacity), capacity))
+
+
+def carried_by_density(waiting: list[QueueEntry], capacity: int) -> float:
+    """By value per byte alone: that is how all would go if one pass carried it all."""
+    by_density = plan_pass(waiting, sum(e.size_bytes for e in waiting))
+    return value_of(fitting(by_density, capacity))
+
+
 @given(waitings, st.integers(0, 400))
-def test_no_byte_stays_idle_while_what_would_fit_waits(waiting: list[QueueEntry], capacity: int) -> None:
-    order = plan_pass(waiting, capacity)
-    sent = fitting(order, capacity)
-    left = capacity - sum(e.size_bytes for e in sent)
-    assert left >= 0
-    assert fitting([e for e in order if e not in sent], left) == [] or any(
-        LAYER_OF_KIND[e.kind] for e in order
-    )
+@settings(max_examples=300)
+def test_a_pass_is_never_worth_less_than_by_value_per_byte_alone(
+    waiting: list[QueueEntry], capacity: int
+) -> None:
+    assert carried(waiting, capacity) >= carried_by_density(waiting, capacity)
+
+
+@pytest.mark.parametrize("capacity", [50_000, 192_000, 600_000])
+def test_tiles_beyond_the_table_of_the_knapsack_take_part(capacity: int) -> None:
+    kinds = ((ProductKind.STATISTICS, 168, 10.0), (ProductKind.QUICKLOOK, 3500, 5.0))
+    waiting = [
+        entry(3 * tile + place, size, value, tile, kind)
+        for tile in range(1300)
+        for place, (kind, size, value) in enumerate((*kinds, (ProductKind.CLASSES, 13_000 + tile, 19.0)))
+    ]
+    cheap = [entry(10_000 + n, 100, 0.01, 9_000 + n) for n in range(5_000)]
+    assert LUMP_RATIO * capacity < 13_000
+    sent = fitting(plan_pass(waiting + cheap, capacity), capacity)
+    assert sum(e.kind is ProductKind.STATISTICS for e in sent) == min(1300, capacity // 168)
+    assert carried(waiting + cheap, capacity) >= carried_by_density(waiting + cheap, capacity)
+
+
+@given(waitings, st.integers(0, 400))
+def test_what_is_left_does_not_fit_or_belongs_behind_what_does_not(
+    waiting: list[QueueEntry], capacity: int
+) -> None:
+    sent = fitting(plan_pass(waiting, capacity), capacity)
+    left = [e for e in waiting if e not in sent]
+    room = capacity - sum(e.size_bytes for e in sent)
+    assert room >= 0
+    for one in left:
+        before = [
+            e
+            for e in left
+            if e.product_id.rpartition(".")[0] == one.product_id.rpartition(".")[0]
+            and LAYER_OF_KIND[e.kind] < LAYER_OF_KIND[one.kind]
+        ]
+        assert one.size_bytes > room or before
+
+
+def test_a_product_too_large_for_a_pass_does_not_keep_its_own_layer() -> None:
+    waiting = [
+        entry(1, 594_462, 100.0, 1, ProductKind.SURFACE_10M),
+        entry(2, 263_782, 20.0, 1, ProductKind.SURFACE_20M),
+        entry(3, 11_348, 1.0, 1, ProductKind.SURFACE_60M),
+    ]
+    assert [e.entry_id for e in fitting(plan_pass(waiting, 300_000), 300_000)] == [3, 2]
+
+
+def test_sizes_with_a_common_unit_fill_a_pass_to_the_last_byte() -> None:
+    rows = [(300_100, 31.0), (200_000, 20.0), (150_000, 15.0), (149_900, 14.9)]
+    waiting = [entry(number, *row) for number, row in enumerate(rows)]
+    assert 350_000 / 4000 % 1  # no whole buckets
+    sent = fitting(plan_pass(waiting, 350_000), 350_000)
+    assert sorted(e.size_bytes for e in sent) == [150_000, 200_000]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 3, 7, 10, 33, 99, 4004]),
+            st.sampled_from([0.1, 0.3, 1 / 3, 0.7, 1e9, 1e-9]),
+            st.sampled_from(list(ProductKind)),
+        ),
+        min_size=2,
+        max_size=6,
+        unique_by=lambda row: row[2],
+    ),
+    st.floats(0.0, 1.2),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=500)
+def test_layers_are_kept_where_values_per_byte_are_equal_but_for_rounding(
+    rows: list[tuple[int, float, ProductKind]], part: float, shuffle: object
+) -> None:
+    ids = list(range(len(rows)))
+    shuffle.shuffle(ids)  # type: ignore[attr-defined]
+    waiting = [
+        entry(number, size, density * size, 1, kind)
+        for number, (size, density, kind) in zip(ids, rows, strict=True)
+    ]
+    order = plan_pass(waiting, int(part * sum(e.size_bytes for e in waiting)))
+    layers = [LAYER_OF_KIND[e.kind] for e in order]
+    assert layers == sorted(layers)
 
 
 def test_a_whole_contact_looks_at_each_entry_once() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tools.downlink.bounds import integer_bound, linear_bound
-from tools.downlink.instances import dense, half_cloudy, layered, lumpy
+from tools.downlink.instances import dense, half_cloudy, layered, lumpy, many_tiles
 from tools.downlink.policies import OURS, first_come, play
-from tools.downlink.study import Row, promises, study, table
+from tools.downlink.study import FAMILIES, Row, promises, study, table
 
 
 def rows(family: str, seeds: int) -> list[Row]:
@@ -34,6 +34,13 @@ def test_few_large_products_come_within_2_percent_of_the_integer_bound() -> None
     assert sum(row.idle_bytes for row in found) == 0
 
 
+def test_more_tiles_than_the_knapsack_has_rows_come_within_2_percent_of_the_linear_bound() -> None:
+    found = rows("many tiles", 3)
+    assert min(row.ours for row in found) >= 0.98
+    assert max(row.ours for row in found) <= 1 + 1e-6
+    assert sum(row.idle_bytes for row in found) == 0
+
+
 def test_with_noisy_estimates_95_percent_of_the_bound_remain() -> None:
     for family in ("dense", "layered", "half cloudy"):
         assert np.mean([row.noisy for row in rows(family, 3)]) >= 0.95, family
@@ -51,7 +58,7 @@ def test_the_integer_bound_is_never_above_the_linear_one() -> None:
         assert integer_bound(instance) <= linear_bound(instance) * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("make", [dense, layered, lumpy, half_cloudy])
+@pytest.mark.parametrize("make", [dense, layered, lumpy, half_cloudy, many_tiles])
 def test_an_instance_is_the_same_every_time(make: object) -> None:
     assert make(5) == make(5) != make(6)  # type: ignore[operator]
 
@@ -84,4 +91,4 @@ def test_the_command_writes_figure_and_table(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert found.stdout.startswith("| instances |")
     assert (tmp_path / "downlink.png").read_bytes().startswith(b"\x89PNG")
-    assert table([study("dense", 0)] + [study(family, 0) for family in ("layered", "lumpy", "half cloudy")])
+    assert table([study(family, 0) for family in FAMILIES])

@@ -1,6 +1,6 @@
 """`python -m tools.downlink`: the downlink order against its bounds, FIFO and a cloud filter.
 
-200 seeded instances of each family (dense, layered, lumpy, half cloudy); with true values and
+200 seeded instances of each family (dense, layered, lumpy, half cloudy, many tiles); with true values and
 with estimates that are off by a factor of exp(normal(0, 0.3)). Writes DIR/downlink.json and
 DIR/downlink.png, and prints the table of docs/downlink.md. Takes some ten minutes; simulated.
 """

@@ -127,3 +127,22 @@ def half_cloudy(seed: int) -> Instance:
             entries.append(_entry(len(entries), tile, kind, size, value))
             cloud.append(covered)
     return _instance("half cloudy", random, entries, 6, 4.0, cloud)
+
+
+def many_tiles(seed: int) -> Instance:
+    """900 to 1400 tiles of statistics, quick-look and class map, all there before four passes that
+    are so short that a class map is larger than a fiftieth of one."""
+    random = np.random.default_rng([5, seed])
+    entries: list[QueueEntry] = []
+    for tile in range(int(random.integers(900, 1400))):
+        seen = float(random.uniform(0.4, 1.0))
+        for kind, value in (
+            (ProductKind.STATISTICS, WEIGHTS.statistics),
+            (ProductKind.QUICKLOOK, WEIGHTS.quicklook * seen),
+            (ProductKind.CLASSES, WEIGHTS.classes * seen),
+        ):
+            size = SIZE_BYTES[kind] * random.lognormal(0.0, 0.2)
+            entries.append(_entry(len(entries), tile, kind, size, value))
+    slots = _passes(random, 4, 4 * float(random.uniform(50e3, 500e3)))
+    ageing = AgeingConfig(float(random.uniform(1, 10)) * _DAY_S, 30 * _DAY_S)
+    return Instance("many tiles", tuple(entries), slots, ageing, (0.0,) * len(entries))

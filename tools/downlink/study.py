@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tools.downlink.bounds import integer_bound, linear_bound
-from tools.downlink.instances import dense, half_cloudy, layered, lumpy
+from tools.downlink.instances import dense, half_cloudy, layered, lumpy, many_tiles
 from tools.downlink.policies import OURS, cloud_filter, first_come, play
 
 NOISE = 0.3
@@ -20,7 +20,13 @@ CLOUDY_GAIN = 1.9
 THRESHOLDS = (0.3, 0.5, 0.7)
 """Cloud cover above which the filter drops a tile."""
 
-FAMILIES = {"dense": dense, "layered": layered, "lumpy": lumpy, "half cloudy": half_cloudy}
+FAMILIES = {
+    "dense": dense,
+    "layered": layered,
+    "lumpy": lumpy,
+    "half cloudy": half_cloudy,
+    "many tiles": many_tiles,
+}
 
 
 @dataclass(frozen=True)
