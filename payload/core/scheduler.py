@@ -24,6 +24,9 @@ from payload.core.tiling import Tiling
 from payload.ports import Arithmetic
 from payload.types import BANDS_OF_GRID, U8, U16, Band, Grid, RowBlock, StripInfo, Tile, TileGrid
 
+_SMALL_BYTES = 256 << 10
+"""Arrays of a few kilobytes, and what the allocator rounds all of them up to."""
+
 
 class Scheduler:
     """Feeds rows in, hands tiles out. Told everything; holds the rows and the tile slots."""
@@ -139,10 +142,10 @@ def tile_slot(grid: TileGrid) -> dict[Grid, U8]:
 
 
 def tile_slot_bytes(grid: TileGrid) -> int:
-    """What one tile in flight holds: its codes, and its mask with what making it takes."""
+    """What one tile in flight holds: its codes, its mask with what making it takes, and small arrays."""
     codes = sum(
         len(bands) * (grid.window_rows_px // g) * (grid.window_columns_px // g)
         for g, bands in BANDS_OF_GRID.items()
     )
     mask = grid.inner_rows_px * grid.inner_columns_px
-    return codes + 4 * mask
+    return codes + 4 * mask + _SMALL_BYTES
