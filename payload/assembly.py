@@ -31,6 +31,7 @@ from payload.logbook import make_folder
 from payload.ports import Arithmetic, StripSource
 from payload.types import Grid, MemoryPlan, StripInfo, Target, Task, TileGrid
 from payload.updates import Updates
+from payload.workers import serves
 
 _RESUMED_AT_ONCE = 500  # entries: what the plan's margin of the store has room for
 
@@ -133,8 +134,18 @@ def plan_strip(
     """The memory plan of the strip that ``source`` reads.
 
     Raises:
+        ConfigError: a task's last engine has no network for such tiles.
         BudgetError: it does not fit.
     """
+    for task, model in models.items():
+        target = config.engine.target(config.engine.order(task)[-1])
+        artifact, window_px = model.artifact_for(target), (tiles.window_rows_px, tiles.window_columns_px)
+        if artifact is None or not serves(artifact, window_px):
+            raise ConfigError(
+                f"{model.manifest.name} has nothing for {target.value} and windows of {window_px[0]}x"
+                f"{window_px[1]} px; change tiles.inner_rows_px and inner_columns_px, or make it: "
+                "`python -m tools.export`"
+            )
     loads = engine_loads(config, {task: model.manifest for task, model in models.items()})
     return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
 

@@ -47,13 +47,20 @@ def _python(child: ChildConfig, config: Config) -> Path | None:
     return None if child.python == "this" else config.folder(child.python)
 
 
+def serves(artifact: Artifact, window_px: tuple[int, int]) -> bool:
+    """Whether it has a file for windows of that size."""
+    size = "{}x{}".format(*window_px)
+    names = [file.path for file in artifact.files]
+    return any(name.endswith(".xml") or (size in name and name.endswith(".tflite")) for name in names)
+
+
 def network_files(
     artifact: Artifact, files: Mapping[str, bytes], window_px: tuple[int, int]
 ) -> dict[str, bytes]:
     """The files that serve windows of that size: IR any, a blob or TFLite file its own; none if
     nothing does."""
+    if not serves(artifact, window_px):
+        return {}
     size = "{}x{}".format(*window_px)
     names = [file.path for file in artifact.files]
-    if not any(name.endswith(".xml") or (size in name and name.endswith(".tflite")) for name in names):
-        return {}
     return {name: files[name] for name in names if size in name or not name.endswith((".blob", ".tflite"))}

@@ -47,6 +47,14 @@ def test_every_board_works_at_256_mib_and_refuses_64(board: Path) -> None:
         )
 
 
+def test_tiles_that_no_network_of_a_board_serves_are_refused_by_the_plan() -> None:
+    config = load_config(next(board for board in BOARDS if board.stem == "small"))
+    wider = replace(config, tiles=replace(config.tiles, inner_columns_px=576))
+    models, tiles = load_models(wider)
+    with pytest.raises(ConfigError, match="has nothing for tflite and windows of 288x720 px"):
+        plan_strip(wider, ArraySource(strip_info(480, 720), {}), models, tiles)
+
+
 @pytest.mark.parametrize(
     ("board", "folder"),
     list(product(BOARDS, MODELS)),
