@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from payload.core.clock import is_time_set
 from payload.core.packets import pack_telemetry
 from payload.core.reports import report_named
 from payload.core.telemetry import Telemetry, Value
 from payload.ports import Clock
-
-TIME_SET_FROM_UTC_NS = 1_577_836_800_000_000_000
-"""2020-01-01: a clock before that has not been set since the board got its power."""
 
 
 class Downlink:
@@ -56,8 +54,3 @@ class Downlink:
     def send(self, packet: bytes) -> None:
         """A whole space packet of another APID goes down as it is."""
         self._send(packet)
-
-
-def is_time_set(utc_ns: int) -> bool:
-    """Whether the clock can be right."""
-    return utc_ns >= TIME_SET_FROM_UTC_NS

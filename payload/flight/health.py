@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from payload.core.clock import is_time_set
 from payload.core.limits import Level, LimitWatch
 from payload.core.telemetry import Telemetry
 from payload.errors import StoreError
 from payload.flight.calls import Now, Quiet
-from payload.flight.downlink import is_time_set
 from payload.ports import Board, ProductStore, Surroundings, Watchdog
 
 CHECK_S = 1.0

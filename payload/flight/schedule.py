@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from payload.core.clock import is_time_set
 from payload.core.packets import Failure, Request, Telecommand, request_of, unpack_telecommand
 from payload.core.telecommands import Arguments, Command, command_of
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Execute, Now, Quiet
-from payload.flight.downlink import is_time_set
 from payload.ports import FlightMemory
 
 SCHEDULED_MAX = 256

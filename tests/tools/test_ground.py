@@ -18,7 +18,7 @@ import pytest
 from payload.config import load_config
 from payload.errors import ConfigError, StoreError
 from tests.flight.test_passes import fill
-from tools.ground.rehearsal import flying, queued, write_configs, write_contacts
+from tools.ground.rehearsal import flying, queued, station_command, write_configs, write_contacts
 from tools.ground.settings import load_key, load_settings
 from tools.ground.station import OUTGOING, PRODUCTS, PassReport, Station
 
@@ -128,8 +128,7 @@ def test_a_station_that_is_killed_goes_on_with_a_file_that_goes_up(
     write_contacts(tmp_path / "contacts.yaml", [(-1.0, 3600.0, 8e6)])
     big = tmp_path / "big.bin"
     big.write_bytes(random.Random(1).randbytes(6_000_000))
-    command = [sys.executable, "-m", "tools.ground", "--config", str(ground)]
-    command += ["--out", str(tmp_path / "ground"), "--up", str(big)]
+    command = [*station_command(ground, tmp_path / "ground"), "--up", str(big)]
     part = tmp_path / "state" / "parts"
     with flying(flight):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -165,10 +164,8 @@ def test_a_file_whose_copy_is_lost_goes_no_further_and_that_is_said(tmp_path: Pa
     first.close()
     (copy,) = (tmp_path / "ground" / OUTGOING).iterdir()
     copy.write_bytes(b"plot")
-    command = [sys.executable, "-m", "tools.ground", "--config", str(ground), "--duration-s", "0.1"]
-    found = subprocess.run(
-        [*command, "--out", str(tmp_path / "ground")], capture_output=True, text=True, check=False
-    )
+    command = [*station_command(ground, tmp_path / "ground"), "--duration-s", "0.1"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 3
     assert "plan.bin: its copy in outgoing is lost; send it again" in found.stderr
     assert "refused: plan.bin" in found.stdout
@@ -184,15 +181,7 @@ def test_two_files_of_one_name_are_refused_and_neither_goes_up(tmp_path: Path) -
     for number, path in enumerate(paths):
         path.parent.mkdir()
         path.write_bytes(b"z" * (5000 + number))
-    command = [
-        sys.executable,
-        "-m",
-        "tools.ground",
-        "--config",
-        str(ground),
-        "--out",
-        str(tmp_path / "ground"),
-    ]
+    command = station_command(ground, tmp_path / "ground")
     found = subprocess.run(
         [*command, "--up", *map(str, paths)], capture_output=True, text=True, check=False, timeout=30
     )
@@ -213,15 +202,7 @@ def test_a_file_that_is_refused_on_board_ends_the_station_with_exit_code_3(tmp_p
     large = tmp_path / "large.bin"
     large.touch()
     os.truncate(large, load_config(flight).downlink.uplink_max_bytes + 1)
-    command = [
-        sys.executable,
-        "-m",
-        "tools.ground",
-        "--config",
-        str(ground),
-        "--out",
-        str(tmp_path / "ground"),
-    ]
+    command = station_command(ground, tmp_path / "ground")
     with flying(flight):
         found = subprocess.run(
             [*command, "--until-quiet-s", "2", "--duration-s", "60", "--up", str(large)],
@@ -265,7 +246,7 @@ def test_a_full_disk_of_the_station_is_said_and_costs_nothing_once_there_is_room
 
 
 def test_the_command_says_what_is_wrong_with_its_configuration(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tools.ground", "--config", "nothing.yaml", "--out", str(tmp_path)]
+    command = station_command(Path("nothing.yaml"), tmp_path)
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert found.stderr == "tools.ground: nothing.yaml: cannot be read: No such file or directory\n"
@@ -289,6 +270,6 @@ def test_the_shipped_station_fits_the_shipped_boards() -> None:
 def test_the_command_ends_with_report_and_exit_code_0(tmp_path: Path) -> None:
     _, ground = write_configs(BOARD, tmp_path, 0.0)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "tools.ground", "--config", str(ground), "--out", str(out)]
+    command = station_command(ground, out)
     found = subprocess.run([*command, "--duration-s", "0.2", "--json"], capture_output=True, check=True)
     assert json.loads(found.stdout) == json.loads((out / "pass.json").read_text())

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from payload.config import range_of
 from payload.core import products
 from payload.core.products import Container, ProductLabel, ProductOrigin
 from payload.drivers.link import PRODUCT_SUFFIX
 from payload.errors import ProductError
 from payload.types import U8, U16, ProductKind, SceneStats, Window
 
-_CELL_PX = 48  # tiles begin at multiples of it
-_TILE_MAX_PX = 10992
+_SIDE_OF_TILE = range_of("tiles.inner_rows_px")  # as of tiles.inner_columns_px
+_CELL_PX = _SIDE_OF_TILE.multiple  # tiles begin at multiples of it
+_TILE_MAX_PX = int(_SIDE_OF_TILE.high)
 _PLANES_KEPT = 64  # a row of tiles across a full strip and some more, 0.5 MB each
 
 

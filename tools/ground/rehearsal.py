@@ -52,21 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flush=True,
     )
     with flying(flight):
-        station = [
-            sys.executable,
-            "-m",
-            "tools.ground",
-            "--config",
-            str(ground),
-            "--out",
-            str(out / "ground"),
-        ]
         limit = ["--duration-s", str(parsed.duration_s + _START_S), "--until-quiet-s", "5"]
-        found = subprocess.run([*station, *limit], check=False)
+        found = subprocess.run([*station_command(ground, out / "ground"), *limit], check=False)
     left = queued(state)
     report = json.loads((out / "ground" / "pass.json").read_text())
     print(f"{left} of {before} products still wait on board")
     return found.returncode or int(len(report["products"]) < before - left)
+
+
+def station_command(config: Path, out: Path) -> list[str]:
+    """What starts the ground station of ``config`` in a process of its own."""
+    return [sys.executable, "-m", "tools.ground", "--config", str(config), "--out", str(out)]
 
 
 def write_configs(board: Path, out: Path, loss: float) -> tuple[Path, Path]:

@@ -16,9 +16,9 @@ from spacepackets.cfdp.defs import ConditionCode
 
 from payload.core.cfdp.pdus import Acknowledgement, Eof, Finished, Pdu, TransactionId
 from payload.core.cfdp.records import NS_PER_S
+from payload.core.clock import is_time_set
 from payload.transfer_ports import CLOSED_TRANSFERS_MAX, ClosedTransfer
 
-_CLOCK_IS_SET_S = 1_577_836_800  # 2020: an earlier time is that of a clock that nobody has set
 _NO_ERROR = int(ConditionCode.NO_ERROR)
 
 
@@ -29,8 +29,9 @@ def first_sequence_at(utc_ns: int) -> int:
     The seconds of UTC: files are fewer than seconds. Of a clock that is not set, which tells the same
     seconds after every start, a number that is scattered by its nanoseconds.
     """
-    seconds = utc_ns // NS_PER_S
-    return seconds & 0xFFFFFFFF if seconds >= _CLOCK_IS_SET_S else crc32(utc_ns.to_bytes(8, "big"))
+    if is_time_set(utc_ns):
+        return utc_ns // NS_PER_S & 0xFFFFFFFF
+    return crc32(utc_ns.to_bytes(8, "big"))
 
 
 class ClosedTransactions:
