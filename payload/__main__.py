@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 
@@ -22,7 +21,6 @@ def main() -> int:
         sys.stderr.write(f"\npayload {arguments.command}: interrupted; the same command goes on from here\n")
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone; what was done is done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
         traceback.print_exc()

@@ -42,7 +42,7 @@ from payload.logbook import Log, make_folder, opened_log
 from payload.ports import Engine, StripSource
 from payload.report import strip_report, totals_of
 from payload.scrubbing import Scrubbing
-from payload.terminal import ProgressLine, table
+from payload.terminal import ProgressLine, say, table
 from payload.trial import TrialEngine
 from payload.types import Contact, MemoryPlan, QueueEntry, StripInfo, Task, TileGrid
 from payload.updates import Updates
@@ -67,14 +67,14 @@ def plan(arguments: argparse.Namespace) -> None:
     finally:
         source.close()
     if arguments.json:
-        print(json.dumps(_plan_facts(found), indent=2))
+        say(json.dumps(_plan_facts(found), indent=2))
         return
     rows: list[tuple[str, ...]] = [("term", "MiB", "bytes", "because")]
     for term in found.terms:
         rows.append((term.name, _mib(term.planned_bytes), str(term.planned_bytes), term.why))
     rows.append(("total", _mib(found.total_bytes), str(found.total_bytes), f"{found.slots} tiles in flight"))
     rows.append(("budget", _mib(found.budget_bytes), str(found.budget_bytes), str(arguments.config)))
-    print(table(rows, numeric=(1, 2)))
+    say(table(rows, numeric=(1, 2)))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> None:
     with _log_of(arguments) as log:
         report = _run(arguments, log)
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        say(json.dumps(report, indent=2))
     else:
-        print(_summary(report, arguments.out, _queue_of(arguments)))
+        say(_summary(report, arguments.out, _queue_of(arguments)))
 
 
 def _log_of(arguments: argparse.Namespace) -> AbstractContextManager[Log]:
@@ -220,9 +220,9 @@ def contact(arguments: argparse.Namespace) -> None:
     with opened_log(arguments.out / LOG_FILE, echo=False) as log:
         report = _contact(arguments, path, log)
     if arguments.json:
-        print(json.dumps(asdict(report), indent=2))
+        say(json.dumps(asdict(report), indent=2))
     else:
-        print(
+        say(
             f"{len(report.sent)} products, {report.sent_bytes} bytes, are in {arguments.to}; "
             f"{report.waiting_entries} wait with {report.waiting_bytes} bytes; "
             f"{report.idle_bytes} bytes of the pass were left"
@@ -270,7 +270,7 @@ def queue(arguments: argparse.Namespace) -> None:
     limit = arguments.limit if arguments.limit is not None else 0 if arguments.json else _LINES_SHOWN
     shown = waiting[:limit] if limit else waiting
     if arguments.json:
-        print(json.dumps([_entry_facts(entry) for entry in shown], indent=2))
+        say(json.dumps([_entry_facts(entry) for entry in shown], indent=2))
         return
     rows: list[tuple[str, ...]] = [("#", "product", "bytes", "value", "value/MiB", "reason")]
     for place, entry in enumerate(shown, start=1):
@@ -285,8 +285,8 @@ def queue(arguments: argparse.Namespace) -> None:
                 entry.reason,
             )
         )
-    print(table(rows, numeric=(0, 2, 3, 4)))
-    print(f"{len(waiting)} products wait with {total} bytes; {len(shown)} shown")
+    say(table(rows, numeric=(0, 2, 3, 4)))
+    say(f"{len(waiting)} products wait with {total} bytes; {len(shown)} shown")
 
 
 def _ageing_of(arguments: argparse.Namespace) -> AgeingConfig | None:
@@ -365,12 +365,12 @@ def devices(arguments: argparse.Namespace) -> None:
     models, tiles = load_models(config)
     found = look_at_devices(config, models, tiles)
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
     else:
         for row in found:
-            print(f"{row['engine']} ({row['tasks']}): {row['state']}\n  {row['what']}")
+            say(f"{row['engine']} ({row['tasks']}): {row['state']}\n  {row['what']}")
             if row["to do"]:
-                print(f"  to do: {row['to do']}")
+                say(f"  to do: {row['to do']}")
     served = {task for row in found if row["state"] == "ready" for task in row["tasks"].split(", ")}
     left = [task.value for task in Task if task.value not in served]
     if left:

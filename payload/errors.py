@@ -71,7 +71,7 @@ class StripError(PayloadError):
 
 
 class StoreError(PayloadError):
-    """The product store cannot be opened or written (disk full, other version, damaged)."""
+    """The product store or standard output cannot be opened or written (disk full, old version, damage)."""
 
     exit_code = 5
     event = "store_error"

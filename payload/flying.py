@@ -56,6 +56,7 @@ from payload.flight.updating import Updating
 from payload.flight.uplink import REPLAY_COUNTER, Uplink
 from payload.logbook import make_folder
 from payload.ports import Watchdog
+from payload.terminal import say
 
 MEMORY_FILE = "flight.sqlite"
 QUEUE_FILE = "queue.sqlite"
@@ -285,7 +286,7 @@ def dictionary(arguments: argparse.Namespace) -> None:
         arguments.xtce.write_bytes(document)
     except OSError as error:
         raise StoreError(f"{arguments.xtce}: cannot write the dictionary: {error.strerror}") from error
-    print(f"{arguments.xtce}: XTCE 1.2, APID {config.service.apid}, {len(document)} bytes")
+    say(f"{arguments.xtce}: XTCE 1.2, APID {config.service.apid}, {len(document)} bytes")
 
 
 COMMANDS = {"fly": fly, "dictionary": dictionary}

@@ -17,7 +17,7 @@ from payload.errors import ConfigError, TrustError
 from payload.install import RECORDS_BYTES
 from payload.logbook import Log, opened_log
 from payload.reception import TRANSFERS_MAX, Reception, receive_folder, receive_link
-from payload.terminal import table
+from payload.terminal import say, table
 from payload.twin_files import COPIES
 from payload.types import Task
 from payload.updates import Updates
@@ -48,7 +48,7 @@ def install(arguments: argparse.Namespace) -> None:
             f"{found.model} version {found.version} is in slot {found.slot}: it runs from the next strip on, "
             f"on trial for {config.updates.trial_tiles} tiles"
         )
-    print(json.dumps(facts, indent=2) if arguments.json else line)
+    say(json.dumps(facts, indent=2) if arguments.json else line)
 
 
 def models(arguments: argparse.Namespace) -> None:
@@ -64,7 +64,7 @@ def models(arguments: argparse.Namespace) -> None:
             log.flush()
     updates = Updates(config, Telemetry())
     if arguments.json:
-        print(json.dumps(_facts(updates, config), indent=2))
+        say(json.dumps(_facts(updates, config), indent=2))
     else:
         _print_models(updates, config)
     if lost:
@@ -76,18 +76,16 @@ def _print_models(updates: Updates, config: Config) -> None:
         ("task", "slot", "runs", "state", "model", "version", "index", "bytes", "sha256", "trial")
     ]
     rows += list(_rows(updates, config))
-    print(table(rows, numeric=(5, 6, 7)))
+    say(table(rows, numeric=(5, 6, 7)))
     for task, slots in updates.slots.items():
-        print(f"{task.value}: rollback index {slots.record.rollback_index} reached")
+        say(f"{task.value}: rollback index {slots.record.rollback_index} reached")
     root = updates.root()
-    print(
-        f"root: version {root.version}, {root.threshold} of {len(root.keys)} keys" if root else "root: none"
-    )
-    print(
+    say(f"root: version {root.version}, {root.threshold} of {len(root.keys)} keys" if root else "root: none")
+    say(
         f"disk: {planned_disk_bytes(config)} bytes at most for slots, copies, records and transfers, in "
         f"{config.folder(config.updates.slots)}"
     )
-    print(
+    say(
         f"disk: {planned_uplink_bytes(config)} bytes at most for files that come up by CFDP at one time, in "
         f"{config.folder(config.downlink.uplink)} and beside the service's state"
     )
@@ -199,12 +197,12 @@ def receive(arguments: argparse.Namespace) -> None:
             log.flush()
         refused = log.telemetry.counts.get("chunk_refused", 0)
     if arguments.json:
-        print(json.dumps({"received": [str(path) for path in found], "refused_chunks": refused}, indent=2))
+        say(json.dumps({"received": [str(path) for path in found], "refused_chunks": refused}, indent=2))
         return
     for path in found:
-        print(f"{path}: whole; payload install {path} --config {arguments.config}")
+        say(f"{path}: whole; payload install {path} --config {arguments.config}")
     waiting = len(list(folder.glob("*.part")))
-    print(f"{len(found)} files whole, {waiting} still on their way, {refused} chunks refused")
+    say(f"{len(found)} files whole, {waiting} still on their way, {refused} chunks refused")
 
 
 COMMANDS = {"install": install, "models": models, "receive": receive}

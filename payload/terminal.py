@@ -1,14 +1,35 @@
-"""What a person at a terminal sees while a strip is under way."""
+"""What a person at a terminal, or a program behind a pipe, sees of a command."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from payload.imaging import Progress
+from payload.errors import StoreError
+
+if TYPE_CHECKING:  # the service speaks, too, and has no use for the networks
+    from payload.imaging import Progress
 
 _MEBIBYTE = 1 << 20
 _BETWEEN_S = 0.2
+
+
+def say(text: str) -> None:
+    """``text`` is a line, or some, of standard output, and has left this process.
+
+    Raises:
+        StoreError: it cannot be written, as to a file on a full disk.
+        BrokenPipeError: who read it has gone.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what still waits in the buffer
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise StoreError(f"standard output: {error.strerror}") from error
 
 
 class ProgressLine:

@@ -375,3 +375,18 @@ def test_rows_that_fall_short_and_frames_that_are_damaged_are_reported_and_the_r
     assert report["events"]["rows_damaged"] >= 2
     assert report["tiles_done"] == report["tiles"]
     assert 0.45 < report["scene"]["no_data_px"] / (480 * 720) < 0.65
+
+
+@pytest.mark.parametrize("command", ["plan", "models"])
+def test_an_answer_that_cannot_be_written_is_an_error_of_the_disk(command: str) -> None:
+    strip = (STRIP,) if command == "plan" else ()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "payload", command, *map(str, (*strip, *OPTIONS))],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    refused(done, 5, "standard output", "No space left")

@@ -51,6 +51,8 @@ def read_reflectance(path: Path, bands: int) -> F32:
         raise BandFileError(f"{path}: expected {bands} bands, found an array of shape {stack.shape}")
     if stack.dtype.kind not in "uif":
         raise BandFileError(f"{path}: expected numbers, found {stack.dtype}")
+    if stack.dtype.itemsize == 1:
+        raise BandFileError(f"{path}: samples of 8 bits are a picture; reflectance takes 16 or fractions")
     if stack.shape[0] != bands or (stack.shape[2] == bands and axes.endswith("S")):
         stack = np.moveaxis(stack, -1, 0)
     return _reflectance(stack, no_data)

@@ -124,3 +124,10 @@ def test_a_damaged_file_is_refused_by_name_or_read(
         except BandFileError as error:
             said = str(error)
         assert "a.tif" in said
+
+
+def test_a_picture_of_8_bits_is_no_reflectance(tmp_path: Path) -> None:
+    path = tmp_path / "picture.tif"
+    tifffile.imwrite(path, np.full((13, 8, 8), 90, np.uint8))
+    with pytest.raises(BandFileError, match=r"picture\.tif: samples of 8 bits"):
+        read_reflectance(path, 13)
