@@ -152,8 +152,13 @@ def _services(
 ) -> list[Service]:
     """What hangs in the loop, in the order of its turn; the one that tells of everything is the last."""
     config, memory, store = settings.config, drivers.memory, drivers.store
+    source = Path(config.source).absolute()
+
+    def silence_s() -> float:
+        return settings.config.service.silence_s
+
     updating = Updating(
-        StripProcess(lambda job, _, pipe: model_job(job, pipe, Path(config.source).absolute())),
+        StripProcess(lambda job, _, pipe: model_job(job, pipe, source), silence_s),
         telemetry,
         lambda: strips.is_running or networks.is_running,
         lambda path: Path(path).is_file(),
@@ -164,7 +169,9 @@ def _services(
     )
     strips = Strips(
         open_inbox(config.folder(config.service.inbox)),
-        StripProcess(lambda path, numbers, pipe: _run_words(config, drivers.state, path, numbers, pipe)),
+        StripProcess(
+            lambda path, numbers, pipe: _run_words(config, drivers.state, path, numbers, pipe), silence_s
+        ),
         memory,
         telemetry,
         lambda: settings.changed,
@@ -174,7 +181,7 @@ def _services(
         ATTEMPTS + config.updates.trial_boots,
     )
     networks = NetworkTest(
-        StripProcess(lambda _path, _numbers, pipe: devices_command(Path(config.source).absolute(), pipe)),
+        StripProcess(lambda _path, _numbers, pipe: devices_command(source, pipe), silence_s),
         lambda: strips.is_running or updating.is_running,
     )
     return [

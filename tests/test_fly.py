@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -263,6 +264,19 @@ def test_after_a_kill_everything_goes_on_where_it_was(flight: Flight) -> None:
     with sqlite3.connect(flight.state / "queue.sqlite") as store:
         assert store.execute("SELECT count(*) FROM tile").fetchone() == (2,)
     store.close()
+
+
+def test_a_strip_whose_process_hangs_is_begun_again_where_it_was(flight: Flight) -> None:
+    flight.do("set_parameters", {"parameter_id": 15, "parameter_value": 10.0})
+    flight.do("load_strip", {"path": str(EXAMPLE / "strip.yaml")})
+    flight.wait_for("event_strip_started")
+    pid = flight.process.pid
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGSTOP)
+    assert names(flight, "are_you_alive")[-1] == "completed"
+    flight.wait_for("event_process_silent", silence_s=10.0)
+    flight.wait_for("event_strip_again", exit_code="-9")
+    flight.wait_for("housekeeping_imaging", strips_finished=1, strips_waiting=0)
 
 
 def test_what_is_no_strip_is_left_and_the_next_is_taken(flight: Flight) -> None:

@@ -169,6 +169,7 @@ class ServiceConfig:
     resident_bytes: _Bytes
     housekeeping_s: Annotated[float, Range(0.2, 3600.0, "s")]
     schedule_late_s: Annotated[float, Range(1.0, 86400.0, "s")]
+    silence_s: Annotated[float, Range(10.0, 86400.0, "s")]
     watchdog: Annotated[str, Text("a watchdog device or file, or none", 4096)]
     udp_listen: _Address
     udp_send_to: _Address

@@ -37,4 +37,5 @@ SETTINGS = (
     Setting(12, "memory.budget_bytes", "what the whole process tree may take"),
     Setting(13, "service.housekeeping_s", "the channels are sent this often"),
     Setting(14, "service.schedule_late_s", "a scheduled command later than this is held"),
+    Setting(15, "service.silence_s", "a process beside the service that is silent for longer is killed"),
 )

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,26 +28,38 @@ _RUNS = "runs"
 RUNS_KEPT = 16
 """Reports and pictures of strips that stay on the board, besides that under way."""
 _STOP_S = 5.0
+_LOOK_MAX_S = 1.0
+"""Of the time between two looks no more counts as silence: this process may have stood still itself."""
 _STEM_MAX_CHARS = 40  # of a path's name in its folder's: no file system takes more than 255 bytes
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class StripProcess(StripWorker):
-    """Implements `ports.StripWorker`."""
+    """Implements `ports.StripWorker`. What says nothing for too long is killed."""
 
-    def __init__(self, command_of: Callable[[str, Mapping[str, float], int], Sequence[str]]) -> None:
-        """``command_of`` gives the command for a path, settings and the descriptor for telemetry."""
+    def __init__(
+        self,
+        command_of: Callable[[str, Mapping[str, float], int], Sequence[str]],
+        silence_s: Callable[[], float],
+    ) -> None:
+        """``command_of`` gives the command for a path, settings and the descriptor for telemetry;
+        ``silence_s`` how long the process may say nothing."""
         self._command_of = command_of
+        self._silence_s = silence_s
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
         self._rest = b""
         self._failed: int | None = None
+        self._silent_s = 0.0
+        self._looked_s = 0.0
+        self._own_records: list[dict[str, object]] = []
 
     def start(self, path: str, settings: Mapping[str, float]) -> None:
         """The process runs, at a lower priority than the service, or ended (NO_PROCESS, or as no strip)."""
         assert self._process is None
         self._close_pipe()
         self._rest = b""
+        self._silent_s, self._looked_s = 0.0, time.monotonic()
         try:
             self._pipe, theirs = os.pipe()
             try:
@@ -69,18 +82,20 @@ class StripProcess(StripWorker):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
 
     def records(self) -> list[dict[str, object]]:
-        """Whole lines that have come through the pipe."""
+        """Whole lines that have come through the pipe, and that it was too silent."""
+        own, self._own_records = self._own_records, []
         if self._pipe < 0:
-            return []
+            return own
         with suppress(BlockingIOError):
             while chunk := os.read(self._pipe, _CHUNK_BYTES):
                 self._rest += chunk
+                self._silent_s = 0.0
         *lines, self._rest = self._rest.split(b"\n")
         found = []
         for line in lines:
             with suppress(ValueError):  # torn by a kill
                 found.append(json.loads(line))
-        return [record for record in found if isinstance(record, dict)]
+        return [record for record in found if isinstance(record, dict)] + own
 
     def exit_code(self) -> int | None:
         """How the process ended; the pipe stays open for `records` until the next start."""
@@ -90,7 +105,21 @@ class StripProcess(StripWorker):
         code = self._process.poll()
         if code is not None:
             self._process = None
+        elif self._is_silent():
+            self._process.kill()  # it ends at one of the next looks
         return code
+
+    def _is_silent(self) -> bool:
+        """Whether it has just become so; told by an event."""
+        now_s, limit_s = time.monotonic(), self._silence_s()
+        was_silent = self._silent_s > limit_s
+        self._silent_s += min(now_s - self._looked_s, _LOOK_MAX_S)
+        self._looked_s = now_s
+        is_silent = not was_silent and self._silent_s > limit_s
+        if is_silent:
+            event = {"event": "process_silent", "parameters": {"silence_s": limit_s}}
+            self._own_records.append({"record": "event", **event})
+        return is_silent
 
     def stop(self) -> None:
         """The process has ended, if need be by force; what it committed stays."""

@@ -52,6 +52,7 @@ class NetworkTest:
                 self._worker.start("", {})
                 self.is_running = True
             return False
+        self._worker.records()  # it is not asked what it tells, but that it does
         code = self._worker.exit_code()
         if code is None:
             return False

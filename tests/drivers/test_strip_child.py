@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from payload.drivers.strip_child import RUNS_KEPT, StripProcess, drop_old_runs, model_job, run_command
 from payload.errors import NO_PROCESS, StripError
 
 
 def echoing() -> StripProcess:
-    return StripProcess(lambda path, _settings, _pipe: [sys.executable, "-c", "pass", path])
+    return running("pass")
+
+
+def running(program: str, silence_s: float = 60.0) -> StripProcess:
+    """A process of Python with the path and the pipe's descriptor as its arguments."""
+    return StripProcess(
+        lambda path, _settings, pipe: [sys.executable, "-c", program, path, str(pipe)], lambda: silence_s
+    )
 
 
 def ended(worker: StripProcess) -> int:
     while (code := worker.exit_code()) is None:
-        pass
+        time.sleep(0.01)
     assert worker.exit_code() is None  # told once
     return code
 
@@ -72,3 +83,40 @@ def test_no_path_is_taken_for_an_option_and_every_folder_has_a_name_that_a_disk_
     assert model_job("install:--help", 3, Path("c"))[-2:] == ["--", "--help"]
     assert model_job("settle:--help", 3, Path("c"))[-2:] == ["--", "--help"]
     assert "--revert=scene" in model_job("revert:scene", 3, Path("c"))
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["import time; time.sleep(60)", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"],
+    ids=["sleeps", "stopped"],
+)
+def test_what_says_nothing_is_killed_and_that_is_told_once(program: str) -> None:
+    worker = running(program, silence_s=0.2)
+    for _ in range(2):
+        worker.start("a", {})
+        assert ended(worker) == -signal.SIGKILL
+        told = [(record["event"], record["parameters"]) for record in worker.records()]
+        assert told == [("process_silent", {"silence_s": 0.2})]
+        assert worker.records() == []
+    worker.stop()
+
+
+def test_what_goes_on_talking_is_left_alone() -> None:
+    talk = "import os, sys, time\nfor _ in range(20): os.write(int(sys.argv[2]), b'{}\\n'); time.sleep(0.1)"
+    worker = running(talk, silence_s=1.0)
+    worker.start("a", {})
+    records = []
+    while (code := worker.exit_code()) is None:
+        records += worker.records()
+        time.sleep(0.01)
+    records += worker.records()
+    assert (code, records) == (0, [{}] * 20)
+
+
+def test_a_service_that_stood_still_does_not_blame_its_strip() -> None:
+    worker = running("import time; time.sleep(60)", silence_s=1.2)
+    worker.start("a", {})
+    time.sleep(1.5)
+    assert worker.exit_code() is None
+    assert worker.records() == []
+    worker.stop()

@@ -378,4 +378,12 @@ EVENTS = (
         ("path", "reason"),
         "Something in the inbox has no name that can be taken; left.",
     ),
+    Event(
+        821,
+        "process_silent",
+        _HIGH,
+        16,
+        ("silence_s",),
+        "The process of a strip or of a job said nothing for so long; killed.",
+    ),
 )

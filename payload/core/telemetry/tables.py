@@ -145,6 +145,7 @@ PARAMETERS = {
     "sent_bytes": Wire.U64,
     "sent_products": Wire.U32,
     "service": Wire.U8,
+    "silence_s": Wire.F64,
     "size_bytes": Wire.U64,
     "slot": Wire.TEXT,
     "state": Wire.TEXT,
