@@ -19,6 +19,7 @@ pytest.importorskip("scipy", reason="evaluation needs the extra 'test' or 'rival
 from payload.types import Band, Grid, SceneClass, Task
 from tools.evaluate import clear_run, flown, folders, scene_scores, surface_metrics
 from tools.evaluate.__main__ import main
+from tools.evaluate.scene_run import OURS
 from tools.material import FILE_BANDS
 
 MATRICES = arrays.arrays(np.int64, (4, 4), elements=st.integers(0, 10_000))
@@ -201,25 +202,36 @@ def test_clear_ground_called_cloud_is_counted_by_kind(
     pooled = found["all images"].values()
     assert sum(row["pixels"] for row in pooled) == sum(clear.values())
     assert all(0 <= row["cloud"] + row["shadow"] <= row["pixels"] for row in pooled)
+    rival = found["B02 > 0.2: all images"]
+    assert (rival["bright"]["cloud"], rival["other"]["cloud"]) == (rival["bright"]["pixels"], 0)
+    assert {kind: row["pixels"] for kind, row in rival.items()} == {
+        kind: row["pixels"] for kind, row in found["all images"].items()
+    }
     assert main(["clear", "--images", str(images), "--all-clear"]) == 0
     assert "all images" in capsys.readouterr().out
 
 
 def test_what_is_near_cloud_is_summed_by_itself() -> None:
-    def judged(stem: str, near: int, far: int) -> clear_run.Judged:
-        return clear_run.Judged(
-            stem,
-            *({kind: clear_run.Called(pixels, 1, 0) for kind in clear_run.KINDS} for pixels in (near, far)),
-        )
+    def judged(stem: str, near: int, far: int) -> dict[str, clear_run.Judged]:
+        return {
+            name: clear_run.Judged(
+                stem,
+                *({kind: clear_run.Called(px, cloud, 0) for kind in clear_run.KINDS} for px in (near, far)),
+            )
+            for name, cloud in ((OURS, 1), ("rival", 5))
+        }
 
     rows = clear_run.table_of([judged("a", 10, 100), judged("b", 20, 200)])
-    assert list(rows) == ["a", "b", "within 100 m of cloud", "farther", "all images"]
+    pooled = ["within 100 m of cloud", "farther", "all images"]
+    assert list(rows) == ["a", "b", *pooled, *(f"rival: {name}" for name in pooled)]
     sums = {name: called["bright"] for name, called in rows.items()}
     assert sums["b"] == clear_run.Called(220, 2, 0)
     assert sums["within 100 m of cloud"] == clear_run.Called(30, 2, 0)
     assert sums["farther"] == clear_run.Called(300, 2, 0)
     assert sums["all images"] == clear_run.Called(330, 4, 0)
-    assert list(clear_run.table_of([judged("clear", 0, 5)])) == ["clear", "all images"], "not twice the same"
+    assert sums["rival: farther"] == clear_run.Called(300, 10, 0)
+    alone = list(clear_run.table_of([judged("clear", 0, 5)]))
+    assert alone == ["clear", "all images", "rival: all images"], "not twice the same"
 
 
 def test_near_cloud_ends_at_100_metres() -> None:

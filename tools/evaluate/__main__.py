@@ -145,8 +145,11 @@ def bands_command(asked: argparse.Namespace) -> str:
 
 def clear_command(asked: argparse.Namespace) -> str:
     entries, judge, remarks = judged_entries(asked, is_clear=asked.all_clear)
-    _remark(remarks)
-    by_image = clear_run.table_of(list(clear_run.judge_clear(entries, judge, is_clear=asked.all_clear)))
+    rivals, missing = make_rivals()
+    _remark([*remarks, *missing])
+    by_image = clear_run.table_of(
+        list(clear_run.judge_clear(entries, judge, rivals, is_clear=asked.all_clear))
+    )
     if asked.json:
         plain = {s: {k: dataclasses.asdict(c) for k, c in found.items()} for s, found in by_image.items()}
         return as_json(plain, is_sorted=False)

@@ -34,7 +34,8 @@ from tools.evaluate.folders import (
     read_stack,
     stems_of,
 )
-from tools.evaluate.scene_run import Judge
+from tools.evaluate.rivals import Rival
+from tools.evaluate.scene_run import OURS, Judge
 from tools.material import FILE_BANDS, IGNORED_LABEL
 
 KINDS = ("snow", "bright", "glint", "other")
@@ -118,23 +119,31 @@ def entries_of(folder: Path, *, is_clear: bool) -> list[Entry]:
     ]
 
 
-def judge_clear(entries: list[Entry], judge: Judge, *, is_clear: bool) -> Iterator[Judged]:
-    """Every image in turn; one without a label has no cloud."""
+def judge_clear(
+    entries: list[Entry], judge: Judge, rivals: Mapping[str, Rival], *, is_clear: bool
+) -> Iterator[dict[str, Judged]]:
+    """Every image in turn, by ours and by every rival; one without a label has no cloud."""
     for entry in entries:
         planes = read_stack(entry.image, FILE_BANDS)
         rows, cols = planes[Band.B02].shape
-        classes = flown.classify(flown.counts_of(planes), judge(entry))[:rows, :cols]
-        clear, is_near = classes != SceneClass.NO_DATA, np.zeros((rows, cols), np.bool_)
+        ours = flown.classify(flown.counts_of(planes), judge(entry))[:rows, :cols]
+        clear, is_near = ours != SceneClass.NO_DATA, np.zeros((rows, cols), np.bool_)
         if not is_clear:
             label = read_label(entry.truth, (rows, cols))
             clear &= label == SceneClass.CLEAR
             is_near = near(np.isin(label, (*CLOUD, IGNORED_LABEL)))
         kinds = kinds_of(planes)
-        found = [
-            {kind: _called(classes[mask & clear & where]) for kind, mask in kinds.items()}
-            for where in (is_near, ~is_near)
-        ]
-        yield Judged(entry.stem, *found)
+        maps = {OURS: ours} | {name: rival(entry, planes) for name, rival in rivals.items()}
+        yield {
+            name: Judged(
+                entry.stem,
+                *(
+                    {kind: _called(classes[mask & clear & where]) for kind, mask in kinds.items()}
+                    for where in (is_near, ~is_near)
+                ),
+            )
+            for name, classes in maps.items()
+        }
 
 
 def near(cloud: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -150,13 +159,17 @@ def _called(said: U8) -> Called:
     return Called(said.size, cloud, int((said == SceneClass.CLOUD_SHADOW).sum()))
 
 
-def table_of(judged: Sequence[Judged]) -> dict[str, Mapping[str, Called]]:
-    """By image, then the sums over what is near cloud, what is far from it (rule 6), and both."""
-    rows: dict[str, Mapping[str, Called]] = {one.stem: one.called for one in judged}
-    if any(called.pixels for one in judged for called in one.near.values()):
-        rows[f"within {10 * NEAR_PX} m of cloud"] = _pooled([one.near for one in judged])
-        rows["farther"] = _pooled([one.far for one in judged])
-    return rows | {"all images": _pooled([one.called for one in judged])}
+def table_of(judged: Sequence[Mapping[str, Judged]]) -> dict[str, Mapping[str, Called]]:
+    """Ours by image; then everybody's sums: near cloud and far from it (rule 6), and both."""
+    rows: dict[str, Mapping[str, Called]] = {one[OURS].stem: one[OURS].called for one in judged}
+    for name in judged[0]:
+        whose = "" if name == OURS else f"{name}: "
+        found = [one[name] for one in judged]
+        if any(called.pixels for one in found for called in one.near.values()):
+            rows[f"{whose}within {10 * NEAR_PX} m of cloud"] = _pooled([one.near for one in found])
+            rows[f"{whose}farther"] = _pooled([one.far for one in found])
+        rows[f"{whose}all images"] = _pooled([one.called for one in found])
+    return rows
 
 
 def _pooled(found: Sequence[Mapping[str, Called]]) -> dict[str, Called]:
