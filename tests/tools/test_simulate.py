@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from payload.drivers.strips import open_strip
-from payload.types import BANDS_OF_GRID, U16, Band, Grid, SceneClass
+from payload.types import BANDS_OF_GRID, U16, Band, Grid, SceneClass, Window
+from tools.material import FILE_BANDS
 from tools.simulate.__main__ import EXAMPLE_SEED, EXAMPLE_SHAPE, main
+from tools.simulate.country import draw_country
 from tools.simulate.fields import fractal
+from tools.simulate.noise import Canvas
 from tools.simulate.scene import BLOCK_ROWS, PIECE_COLUMNS, Scene, Truth, make_scene
 
 SHAPE = (120, 180)
@@ -223,3 +226,16 @@ def test_a_picture_goes_into_a_folder_that_was_not_there(tmp_path: Path) -> None
     picture = tmp_path / "new" / "x.png"
     assert main([*SMALL, "--out", str(tmp_path / "x.yaml"), "--picture", str(picture)]) == 0
     assert picture.is_file()
+
+
+@pytest.mark.parametrize("seed", [EXAMPLE_SEED, 47, 56])
+def test_low_country_has_no_snow_and_high_country_has(seed: int) -> None:
+    def snowy(rows: int, columns: int) -> float:
+        canvas = Canvas(np.random.default_rng(seed), rows, columns)
+        step = 12
+        ground = draw_country(canvas).reflectance(Window(0, 0, rows, columns), step)
+        green, infrared = (ground[FILE_BANDS.index(band)] for band in (Band.B03, Band.B11))
+        return float(((green > 0.5) & (infrared < 0.2)).mean())
+
+    assert snowy(*EXAMPLE_SHAPE) == 0
+    assert snowy(960, 10980) > 0

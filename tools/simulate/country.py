@@ -18,6 +18,8 @@ from tools.simulate.noise import Canvas, Noise, smooth_step, threshold_of_cover
 
 WIDE_PX = 10980
 GENTLE_M, STEEP_M = 30.0, 230.0
+HIGH_M = 100.0
+"""Standard deviation of heights from which the highest are rock and snow."""
 TRAIL_SHARE = 0.4
 
 
@@ -25,6 +27,7 @@ def draw_country(canvas: Canvas) -> Landscape:
     """Land of that size: every cover has its share of it, heights bear wood, then rock, then snow."""
     side = max(canvas.rows, canvas.columns)
     wide = float(np.clip(np.log(side / 500.0) / np.log(WIDE_PX / 500.0), 0.0, 1.0))
+    height_m = GENTLE_M * (STEEP_M / GENTLE_M) ** wide
     hills = canvas.noise(1.75)
     farms = landscape.plots(canvas, {"crop": 0.52, "soil": 0.26, "dry": 0.16, "forest": 0.06})
     other = landscape.plots(canvas, {"crop": 0.35, "soil": 0.3, "dry": 0.3, "bright": 0.05})
@@ -40,10 +43,9 @@ def draw_country(canvas: Canvas) -> Landscape:
         landscape.river(canvas),
         *landscape.sea(canvas, 0.16),
         _above(canvas, hills, "forest", 0.7, 0.25),
-        _above(canvas, hills, "rock", 1.45, 0.3),
-        _above(canvas, hills, "snow", 1.75, 0.15),
     ]
-    height_m = GENTLE_M * (STEEP_M / GENTLE_M) ** wide
+    if height_m >= HIGH_M:
+        covers += [_above(canvas, hills, "rock", 1.45, 0.3), _above(canvas, hills, "snow", 1.75, 0.15)]
     return Landscape("country", tuple(covers), (canvas.noise(1.0), 0.07), (hills, height_m))
 
 
