@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from payload.drivers.picture import write_png
-from payload.types import BANDS_OF_GRID, F32, U8, Band, Grid
+from payload.types import BANDS_OF_GRID, COUNTS_OFFSET, NO_DATA_COUNTS, U8, Band, Grid
 from tools import material
 from tools.simulate.backgrounds import RealGround, real_backgrounds
 from tools.simulate.patches import SIZE_PX, SimulatedPatch, make_patch
@@ -51,18 +53,20 @@ def save_patch(patch: SimulatedPatch, path: Path) -> None:
 
 def save_tif(patch: SimulatedPatch, folder: Path, stem: str) -> None:
     """``<stem>_l1c.tif`` (13 bands at 10 m, DN = 10000 reflectance, no offset) and
-    ``<stem>_label.tif``, as labelled material comes; 255 where nobody would be sure."""
-    stack = np.rint(np.clip(at_10m(patch.grids), 0, 6) * 10000).astype(np.uint16)
+    ``<stem>_label.tif``, as labelled material comes; 255 where nobody would be sure. 0 is no data alone."""
+    counts = at_10m(patch.counts)
+    dn = np.maximum(counts, COUNTS_OFFSET + 1) - COUNTS_OFFSET
+    stack = np.where(counts == NO_DATA_COUNTS, 0, dn).astype(np.uint16)
     tifffile.imwrite(folder / f"{stem}_l1c.tif", stack, compression="zlib", photometric="minisblack")
     label = np.where(patch.doubtful, material.IGNORED_LABEL, patch.label).astype(np.uint8)
     tifffile.imwrite(folder / f"{stem}_label.tif", label, compression="zlib")
 
 
-def at_10m(grids: dict[Grid, F32] | material.Grids) -> F32:
+def at_10m(grids: Mapping[Grid, NDArray[Any]]) -> NDArray[Any]:
     """The 13 bands (band, row, col) in the order of `Band`, coarse pixels repeated."""
     order = list(Band)
     rows, cols = grids[Grid.R10M].shape[1:]
-    stack = np.empty((len(order), rows, cols), np.float32)
+    stack = np.empty((len(order), rows, cols), grids[Grid.R10M].dtype)
     for grid, bands in BANDS_OF_GRID.items():
         for plane, band in zip(grids[grid], bands, strict=True):
             stack[order.index(band)] = plane.repeat(grid, 0).repeat(grid, 1)
