@@ -102,8 +102,7 @@ def build_folder(
     if task is Task.SURFACE:
         if (trained / RIVALS_FILE).exists():
             shutil.copyfile(trained / RIVALS_FILE, folder / RIVALS_FILE)
-        pairs = real_pairs(shared)
-        training["sen2cor_int8"] = beside_sen2cor(pairs, lambda c: np.asarray(runner(c), np.float32))[0]
+        training["sen2cor_int8"] = beside_sen2cor(real_pairs(shared), runner)
     show = failures.show_scene if task is Task.SCENE else failures.show_surface
     training["failures"] = show(runner, held_out, folder)
     cell_px = CELL_PX if task is Task.SURFACE else None

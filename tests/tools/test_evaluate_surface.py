@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 pytest.importorskip("openvino")
 pytest.importorskip("scipy", reason="evaluation needs the extra 'test' or 'rivals'")
 
-from payload.types import Grid
-from tools.evaluate import surface_metrics, surface_run
+from payload.types import Grid, Task
+from tools.evaluate import flown, surface_metrics, surface_run
 from tools.evaluate.__main__ import main
 from tools.material import FILE_BANDS
 
@@ -105,6 +105,23 @@ def test_a_pair_without_a_common_sample_has_no_figures_and_says_so(
         told = capsys.readouterr()
         assert "no sample with data in both images" in told.out
         assert "holds no data" in told.err
+
+
+def test_a_card_tells_of_a_pair_what_an_evaluation_tells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="cards are written with the extra 'train'")
+    from tools.networks.surface_evaluation import beside_sen2cor, real_pairs
+
+    folder = tmp_path / "data" / "l1c_l2a_pairs"
+    folder.parent.mkdir()
+    put(folder, top(), below(top()) + np.uint16(100))
+    network = flown.open_model(Path("models/surface_s2_v5"), Task.SURFACE)
+    card = beside_sen2cor(real_pairs(tmp_path), network.answer)
+    report = figures_of(capsys, folder)["all"]
+    for method, name in ((OURS, "ours"), ("no correction", "no correction")):
+        told = [report[method]["bands"][band]["rmse"] for band in card["bands"]]
+        assert card["rmse"][f"x {name}"] == pytest.approx(told, abs=6e-5), name
 
 
 def test_a_band_that_the_reference_lacks_is_not_scored(

@@ -33,7 +33,7 @@ from payload.types import (
     Window,
 )
 from tools.evaluate.folders import FolderError, seen_in
-from tools.material import native_grids
+from tools.material import Grids, native_grids
 from tools.networks.runtime import Runner
 
 INNER_PX = 960
@@ -87,8 +87,13 @@ def counts_of(planes: Mapping[Band, F32]) -> Counts:
     """Counts on the native grids, as a source would deliver them; no data where all bands are 0."""
     seen = seen_in(planes)
     kept = {band: np.where(seen, np.maximum(plane, DARK_REFLECTANCE), 0) for band, plane in planes.items()}
+    return counts_on(native_grids(kept))
+
+
+def counts_on(grids: Grids) -> Counts:
+    """Counts of reflectance (band, row, col) on the native grids; 0 is no data."""
     counts: Counts = {}
-    for grid, reflectance in native_grids(kept).items():
+    for grid, reflectance in grids.items():
         scaled = np.rint(reflectance * COUNTS_PER_REFLECTANCE) + COUNTS_OFFSET
         counts[grid] = np.where(reflectance != 0, np.clip(scaled, 1, 65535), 0).astype(np.uint16)
     return counts

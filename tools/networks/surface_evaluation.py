@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from payload.types import F32, SURFACE_BANDS_OF_GRID, U8, Band, Grid
-from tools.material import Grids, Patch, native_grids, read_planes, window_codes
+from payload.types import SURFACE_BANDS_OF_GRID, Band, Grid
+from tools.evaluate import flown
+from tools.material import Grids, Patch, native_grids, read_planes
 from tools.networks.profiles import FULL
 from tools.networks.scores import rounded
-from tools.networks.surface_network import BANDS, CELL_PX, RECEPTIVE_PX, SurfaceNetwork
-from tools.networks.surface_training import BANDS_BEFORE, SURFACE_BANDS, draw_pair, inner_pixels, invert
+from tools.networks.surface_network import BANDS, SurfaceNetwork
+from tools.networks.surface_training import SURFACE_BANDS, draw_pair, inner_pixels, invert
 
-PHASE_PX = 48
 Z90 = 1.645
 ATMOSPHERE_BANDS = [band for bands in SURFACE_BANDS_OF_GRID.values() for band in bands]
 L2A_BANDS = [band for band in Band if band is not Band.B10]
@@ -27,9 +26,6 @@ SEN2R_TOP_BANDS = [band for band in Band if band is not Band.B8A]
 SEN2R_BOTTOM_BANDS = [band for band in L2A_BANDS if band is not Band.B8A]
 
 KINDS = ("no correction", "ours")
-
-Answer = Callable[[Mapping[Grid, U8]], NDArray[np.float32]]
-"""From the codes of a window to the atmosphere (48, cells, cells)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,34 +53,6 @@ def real_pairs(shared: Path) -> list[RealPair]:
         year = path.name.split("_")[1][:4]
         pairs.append(RealPair(f"alps{year}", native_grids(top), native_grids(bottom), (Band.B8A,)))
     return pairs
-
-
-def interpolate_cells(cells: F32, rows: int, cols: int, pitch: int) -> F32:
-    """Bilinear between cell centres, held beyond the outermost, (channel, rows, cols) at ``pitch``."""
-    zoom = CELL_PX // pitch
-    row = (np.arange(rows) + 0.5) / zoom - 0.5
-    col = (np.arange(cols) + 0.5) / zoom - 0.5
-    where = np.meshgrid(row, col, indexing="ij")
-    return np.stack([ndimage.map_coordinates(c, where, order=1, mode="nearest") for c in cells])
-
-
-def correct(top: Grids, answer: Answer) -> tuple[Grids, Grids]:
-    """(surface reflectance, sigma) on the native grids, cut as flight cuts a strip of one tile."""
-    codes = window_codes(top, RECEPTIVE_PX, PHASE_PX)
-    atmosphere = answer(codes)
-    inner = atmosphere[:, RECEPTIVE_PX // CELL_PX :, RECEPTIVE_PX // CELL_PX :]
-    surface: Grids = {}
-    sigma: Grids = {}
-    for grid in Grid:
-        first, count = BANDS_BEFORE[grid], SURFACE_BANDS[grid]
-        channels = [q * BANDS + first + b for q in range(4) for b in range(count)]
-        rows, cols = top[grid].shape[1:]
-        fine = interpolate_cells(inner[channels], rows, cols, int(grid))
-        path, transmittance, albedo, spread = np.split(fine, 4)
-        y = (top[grid][:count] - path) / transmittance
-        surface[grid] = (y / (1 + albedo * y)).astype(np.float32)
-        sigma[grid] = spread.astype(np.float32)
-    return surface, sigma
 
 
 def band_errors(truth: Grids, found: Grids) -> tuple[list[float], list[float]]:
@@ -160,24 +128,22 @@ def calibrate_sigma(
     return factors
 
 
-def beside_sen2cor(pairs: Sequence[RealPair], answer: Answer) -> tuple[dict[str, Any], list[Grids]]:
-    """(figures, our surface of every pair): RMSE, bias and sigma per band beside Sen2Cor."""
+def beside_sen2cor(pairs: Sequence[RealPair], answer: flown.Answer) -> dict[str, Any]:
+    """RMSE, bias and sigma per band beside Sen2Cor, through the flight code."""
     rows: dict[str, list[float]] = {}
-    surfaces = []
     for pair in pairs:
-        found, sigma = correct(pair.top, answer)
-        surfaces.append(found)
-        rmse, bias = band_errors(pair.bottom, found)
+        ours = flown.correct(flown.counts_on(pair.top), answer)
+        rmse, bias = band_errors(pair.bottom, ours.reflectance)
         rows[f"{pair.name} no correction"] = file_order(band_errors(pair.bottom, pair.top)[0])
         rows[f"{pair.name} ours"] = file_order(rmse)
         rows[f"{pair.name} bias of ours"] = file_order(bias)
-        rows[f"{pair.name} sigma of ours"] = file_order([float(p.mean()) for g in Grid for p in sigma[g]])
+        sigma = [float(plane.mean()) for grid in Grid for plane in ours.sigma[grid]]
+        rows[f"{pair.name} sigma of ours"] = file_order(sigma)
     for kind in KINDS:
         chosen = [rows[f"{pair.name} {kind}"] for pair in pairs]
         rows[f"mean of pairs, {kind}"] = [float(v) for v in np.nanmean(chosen, axis=0)]
-    figures = {
+    return {
         "bands": [band.value for band in L2A_BANDS],
         "rmse": {name: rounded(values) for name, values in rows.items()},
         "mean_rmse": {kind: round(float(np.nanmean(rows[f"mean of pairs, {kind}"])), 4) for kind in KINDS},
     }
-    return figures, surfaces
