@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from payload.drivers.strip_header import read_raw_header
+from tools import extras
 from tools.bench import memory, strips, table
 from tools.bench.campaign import Campaign, TileCounts, measure
 from tools.bench.machine import describe_machine
@@ -87,6 +88,7 @@ def tell(line: str) -> None:
 
 
 def run_table(wanted: argparse.Namespace) -> int:
+    extras.need("bench")  # before a strip of gigabytes is made
     rows, columns = _size(wanted, FULL_ROWS)
     raw = strips.raw_strip(wanted.folder, wanted.shared, rows, columns, tell)
     safe = None if wanted.no_jp2 else strips.safe_strip(wanted.folder, raw, tell)

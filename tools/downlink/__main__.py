@@ -13,9 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.downlink.figure import draw
-from tools.downlink.study import FAMILIES, NOISE, Row, promises, study, table
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; the exit code."""
@@ -27,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, metavar="N", help="instances of each family (200)")
     parser.add_argument("--out", type=Path, default=Path("build"), metavar="DIR", help="where (build)")
     parsed = parser.parse_args(arguments)
+    from tools.downlink.figure import draw  # the extra 'downlink'; --help does without
+    from tools.downlink.study import FAMILIES, NOISE, Row, promises, study, table
+
     rows: list[Row] = []
     for family in FAMILIES:
         for seed in range(parsed.seeds):

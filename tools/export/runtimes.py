@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from payload.drivers.engine_litert import LiteRtEngine
@@ -19,7 +18,6 @@ from payload.drivers.network import GEOMETRY, GRID_OF_INPUT, Network
 from payload.ports import Device, Engine
 from payload.types import F32, Precision, Target, Task, Tile, TileGrid, Window
 from tools.export.litert import HALO_PX
-from tools.export.tflite import tflite_of
 
 Feed = Mapping[str, NDArray[np.float32]]
 
@@ -43,11 +41,15 @@ class LiteRtReader:
         return asked(self._engines[window_px], self._task, feed)
 
     def _network(self, window_px: tuple[int, int]) -> Network:
+        from tools.export.tflite import tflite_of
+
         content = tflite_of(self._folder, *window_px)
         return Network(self._task, self._folder.name, "0" * 64, Precision.INT8, {"network.tflite": content})
 
     def layers(self, feed: Feed) -> dict[str, F32]:
         """What every operator made, (1, channel, row, col), by the operator's name in the network."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
         interpreter = Interpreter(
             model_content=self._network(window_of(feed)).file(".tflite"),
             experimental_preserve_all_tensors=True,

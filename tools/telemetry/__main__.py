@@ -9,7 +9,7 @@ A damaged packet costs itself alone, also where its length is damaged. At the en
 how many packets came, and how many did not.
 
 exit codes: 0 done; 1 a file cannot be read or written, or nobody is there (also one who closes
-the connection without a packet); 2 command line
+the connection without a packet); 2 command line, or the extra parquet is missing
 """
 
 from __future__ import annotations
@@ -78,9 +78,6 @@ def main() -> int:
                     if screen:
                         screen.show(reading, reader.tally)
                 is_closed = arguments.tcp is not None
-    except ImportError:
-        sys.stderr.write("tools.telemetry: --parquet needs pyarrow: pip install 'skysift[parquet]'\n")
-        return 1
     except BrokenPipeError:
         return 0
     except OSError as error:
