@@ -115,7 +115,8 @@ def look_at_devices(config: Config, models: Mapping[Task, Model], tiles: TileGri
         try:
             row["what"] = _asked(device, config.engine.tasks_of(kind), tiles)
         except EngineLostError as error:
-            row |= {"state": error.fault.value, "what": str(error), "to do": REMEDIES[error.fault]}
+            to_do = remedy(error.fault, kind, config)
+            row |= {"state": error.fault.value, "what": str(error), "to do": to_do}
         except EngineOutputError as error:
             row |= {"state": "wrong", "what": str(error), "to do": REMEDIES[EngineFault.FAILED]}
         finally:
@@ -140,6 +141,16 @@ def _asked(device: Device, tasks: tuple[Task, ...], tiles: TileGrid) -> str:
     return "; ".join(lines)
 
 
+def remedy(fault: EngineFault, kind: EngineKind, config: Config) -> str:
+    """What a person can do about ``fault`` of that engine."""
+    if fault is not EngineFault.NO_RUNTIME or kind is not EngineKind.LITERT:
+        return REMEDIES[fault]
+    child = config.engine.litert
+    if child is None or child.python == "this":
+        return "install the extra 'litert': .venv/bin/python -m pip install -e '.[litert]'"
+    return f"{REMEDIES[fault]} --runtime tflite-runtime"
+
+
 _PATIENCE_S = 60.0
 
 REMEDIES = {
@@ -155,4 +166,4 @@ REMEDIES = {
     EngineFault.NO_PERMISSION: "a udev rule for vendor 03e7, or membership of its group",
     EngineFault.MUTEX_TAKEN: "end the other user's process and remove /tmp/mvnc.mutex, or run as that user",
 }
-"""What a person can do about each fault."""
+"""What a person can do about each fault, whatever the engine."""

@@ -14,11 +14,12 @@ from payload.assembly import load_models
 from payload.config import load_config
 from payload.config.engines import ChildConfig, EngineKind
 from payload.core.engine_posts import EVENT_OF_FAULT
-from payload.devices import REMEDIES, network_of, worker_spec
+from payload.devices import REMEDIES, network_of, remedy, worker_spec
 from payload.drivers import engine_worker
 from payload.drivers.engine_process import ProcessEngine
 from payload.errors import EngineFault, EngineLostError
 from payload.types import Task
+from tests.ground_alone import ask, packages_in
 from tests.test_commands import payload
 from tests.without_myriad import MYRIAD_PYTHON, foreign_mutex, needs_old_runtime
 
@@ -76,6 +77,29 @@ def test_devices_says_what_is_there_and_what_to_do_about_the_rest(tmp_path: Path
     assert rows["myriad"]["to do"]
     shown = payload("devices", "--config", path)
     assert "to do: " in shown.stdout
+
+
+def test_a_board_of_litert_alone_is_told_the_extra_that_brings_it(tmp_path: Path) -> None:
+    ground = packages_in(tmp_path / "ground")
+    board, strip = REPOSITORY / "firmware_configs" / "small.yaml", REPOSITORY / "strips/example/strip.yaml"
+    looked = ask(ground, "payload", "devices", "--config", board, "--json")
+    (row,) = json.loads(looked.stdout)
+    assert (looked.returncode, row["state"]) == (8, "no_runtime")
+    assert row["to do"] == "install the extra 'litert': .venv/bin/python -m pip install -e '.[litert]'"
+    ran = ask(ground, "payload", "run", strip, "--config", board, "--out", tmp_path / "run")
+    assert ran.returncode == 8
+    assert "(extra 'litert')" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [("this", "the extra 'litert'"), ("../build/tflite/bin/python", "--runtime tflite-runtime")],
+)
+def test_a_child_of_litert_is_told_what_its_own_interpreter_lacks(python: str, words: str) -> None:
+    config = load_config(REPOSITORY / "firmware_configs" / "small.yaml")
+    child = ChildConfig(python, 128 << 20, 30.0, 10.0)
+    config = replace(config, engine=replace(config.engine, litert=child))
+    assert words in remedy(EngineFault.NO_RUNTIME, EngineKind.LITERT, config)
 
 
 def test_a_bus_without_a_myriad_a_foreign_mutex_and_a_node_without_permission(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class LiteRtEngine:
             sizes_px = {self._runtime.window_px(number) for number in range(len(networks))}
         except NoRuntimeError as error:
             raise EngineLostError(
-                f"neither ai-edge-litert nor tflite-runtime is installed: {error}", EngineFault.NO_RUNTIME
+                f"neither ai-edge-litert (extra 'litert') nor tflite-runtime is installed: {error}",
+                EngineFault.NO_RUNTIME,
             ) from error
         except (RuntimeError, ValueError) as error:
             raise EngineLostError(f"LiteRT: {error}".splitlines()[0], EngineFault.BAD_NETWORK) from error

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.ground_alone import ROOT, ask, packages_in
 from tools.extras import EXIT_CODE, MODULES, extra_of
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = sorted(
     f"tools.{path.parent.name if path.stem == '__main__' else path.stem}"
     for path in [*(ROOT / "tools").glob("*/__main__.py"), *(ROOT / "tools").glob("*.py")]
@@ -30,48 +28,9 @@ STARTS_WITHOUT = {
 """Whose --help comes without any extra."""
 
 
-def distributions(extras: str) -> Iterator[metadata.Distribution]:
-    """What pip would install for skysift[extras], of what is installed here."""
-    seen: set[tuple[str, str]] = set()
-    waiting = [("skysift", extra) for extra in ("", *filter(None, extras.split(",")))]
-    while waiting:
-        name, extra = waiting.pop()
-        if (name, extra) in seen:
-            continue
-        seen.add((name, extra))
-        try:
-            found = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        if name != "skysift":
-            yield found
-        for requirement in map(Requirement, found.requires or []):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                waiting += [(requirement.name, more) for more in ("", *requirement.extras)]
-
-
 @pytest.fixture(scope="module")
 def ground_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder to import from, with the real packages of the extra `ground` and no others."""
-    folder = tmp_path_factory.mktemp("ground")
-    for distribution in distributions("ground"):
-        tops = {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}
-        for top in tops:
-            if not (folder / top).exists():
-                (folder / top).symlink_to(Path(str(distribution.locate_file(top))))
-    return folder
-
-
-def ask(folder: Path, *words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """`python -m WORDS` where ``folder`` holds all that is installed."""
-    return subprocess.run(
-        [sys.executable, "-S", "-m", *map(str, words)],
-        cwd=cwd,
-        env={"PYTHONPATH": f"{folder}:{ROOT}", "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return packages_in(tmp_path_factory.mktemp("ground"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
