@@ -7,8 +7,8 @@ import traceback
 
 from payload.arguments import build_parser
 from payload.dispatch import main_of
+from payload.errors import INTERRUPTED
 
-_INTERRUPTED = 130
 _UNFORESEEN = 1
 
 
@@ -19,7 +19,7 @@ def main() -> int:
         return main_of(arguments)
     except KeyboardInterrupt:
         sys.stderr.write(f"\npayload {arguments.command}: interrupted; the same command goes on from here\n")
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone; what was done is done
         return 0
     except Exception:

@@ -27,12 +27,15 @@ a first run
   python -m tools.decode build/ground --out build/decoded
 
 exit codes
-  0  done                               5  the queue cannot be opened or written (disk full,
-  1  something not foreseen                other version, in use)
-  2  command line or configuration      6  a model is not what its manifest says
-  3  the memory plan does not fit       7  the contact broke off
-  4  the strip cannot be read           8  the engine was lost
-                                       16  an update was refused; the old model runs on
+  0  done                               7  the contact broke off
+  1  something not foreseen             8  the engine was lost
+  2  command line or configuration      9  the engine's answer cannot be right
+  3  the memory plan does not fit      10  a product is damaged or of another version
+  4  the strip cannot be read          11  a command is not accepted or cannot be done
+  5  the queue or the output cannot    16  an update was refused; the old model runs on
+     be opened or written (disk full, 130  ended by Ctrl-C
+     other version, in use)
+  6  a model is not what its manifest says
 
 A run that ended early, by whatever cause, goes on where it stopped when the same command is
 given again: finished tiles are never done twice.

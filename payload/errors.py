@@ -30,6 +30,10 @@ class EngineFault(Enum):
     MUTEX_TAKEN = "mutex_taken"
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
+
+
 class PayloadError(Exception):
     """Something that may happen went wrong; the message says what, where and what to do."""
 

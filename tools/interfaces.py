@@ -159,9 +159,14 @@ def _exit_codes() -> list[tuple[object, ...]]:
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PayloadError)
     }
     ordered = sorted(kinds, key=lambda kind: kind.exit_code)
+    interrupted = (errors.INTERRUPTED, "", "", "Ctrl-C; the same command goes on from there.")
     return [
-        (kind.exit_code, kind.__name__, kind.event or "", (kind.__doc__ or "").splitlines()[0])
-        for kind in ordered
+        (0, "", "", "Done."),
+        *(
+            (kind.exit_code, kind.__name__, kind.event or "", (kind.__doc__ or "").splitlines()[0])
+            for kind in ordered
+        ),
+        interrupted,
     ]
 
 
