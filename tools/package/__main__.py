@@ -40,7 +40,8 @@ def _keygen(asked: argparse.Namespace) -> None:
     root = Root(1, asked.threshold, tuple(bytes(key.verify_key) for key in keys))
     path = asked.folder / "root.skr"
     path.write_bytes(root_file(root, keys))
-    print(f"{path}: {asked.threshold} of {len(keys)} keys; give each .key to its signer and keep no copy")
+    print(f"{path}: {asked.threshold} of {len(keys)} keys; every board needs a copy, at its updates.root")
+    print("give each .key to its signer and keep no copy")
 
 
 def _root(asked: argparse.Namespace) -> None:
