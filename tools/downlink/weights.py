@@ -1,7 +1,9 @@
-"""What the instances of half-cloudy strips are made of: the flatsat's weights and real sizes.
+"""What the instances of half-cloudy strips are made of: the flatsat's weights and sizes once measured.
 
-Sizes: what `payload run strips/example/strip.yaml` queues for its full tile of 336 x 1008 pixels,
-by kind (`payload queue build/run --limit 0`); raw tiles are not queued there.
+Sizes: what `payload run strips/example/strip.yaml` queued on 2026-11-21 for its full tile, by kind
+(`payload queue build/run --limit 0`); raw tiles are not queued there. The flatsat's tile was 336 x 1008
+pixels then and is 288 x 1008 now, and products have become smaller since: the table of docs/downlink.md
+is of these sizes.
 """
 
 from __future__ import annotations
