@@ -123,7 +123,7 @@ class ProductError(PayloadError):
 
 
 class InstallError(PayloadError):
-    """A package, root file or transfer was refused: the old model runs on.
+    """A package, root file, transfer or revert was refused: the old model runs on.
 
     ``code`` and ``refusal`` are the number and name of the reason in `core.refusals`.
     """

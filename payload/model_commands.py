@@ -29,6 +29,8 @@ RECEIVED = "received"
 def install(arguments: argparse.Namespace) -> None:
     """`payload install`: a package, delta or root file from the ground is in force."""
     config = load_config(arguments.config)
+    if not (arguments.settle or arguments.package.is_file()):
+        raise ConfigError(f"{arguments.package}: there is no such file")
     with _log_of(arguments, config, arguments.echo) as log:
         updates = Updates(config, log.telemetry)
         found = (updates.settle if arguments.settle else updates.install)(arguments.package)

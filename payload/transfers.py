@@ -9,6 +9,7 @@ come before the next `next_packet`, so that nothing is answered that a power cut
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from payload.core.cfdp import (
@@ -92,25 +93,25 @@ class Transfers:
             StoreError: some of it is not; the entity and the disk no longer agree, so it must be
                 made anew from the journal.
         """
-        opened: dict[Key, str] = {}
-        closed: dict[Key, ClosedTransfer | None] = {}
-        is_written = False
         while effects := self.entity.take_effects():
+            opened: dict[Key, str] = {}
+            closed: dict[Key, ClosedTransfer | None] = {}
             for effect in effects:
-                is_written |= isinstance(effect, StoreSegment)
                 self._perform(effect, opened, closed)
-        if is_written:
-            self._files.sync()
+            self._commit(opened, closed)
+            for effect in effects:
+                if isinstance(effect, VerifyFile):
+                    self._verify(effect)
+
+    def _commit(self, opened: Mapping[Key, str], closed: Mapping[Key, ClosedTransfer | None]) -> None:
+        self._files.sync()
         if opened or closed:
             self._journal.commit(opened, closed, self._next_sequence)
             for key in closed:
                 self._files.drop(key)
 
     def _perform(
-        self,
-        effect: Effect,
-        opened: dict[Key, str],
-        closed: dict[Key, ClosedTransfer | None],
+        self, effect: Effect, opened: dict[Key, str], closed: dict[Key, ClosedTransfer | None]
     ) -> None:
         if isinstance(effect, StoreSegment):
             self._files.write(_key(effect.transaction), effect.offset, effect.content)
@@ -119,12 +120,9 @@ class Transfers:
             opened[key] = text_of(effect.snapshot)
             if key[0] == self.entity.parameters.entity_id:
                 self._next_sequence = max(self._next_sequence, key[1] + 1)
-        elif isinstance(effect, VerifyFile):
-            self._verify(effect)
         elif isinstance(effect, SendEnded):
             self._user.has_left(effect)
-        else:
-            assert isinstance(effect, Close)
+        elif isinstance(effect, Close):
             opened.pop(_key(effect.transaction), None)
             closed[_key(effect.transaction)] = effect.closed
 

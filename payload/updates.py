@@ -205,13 +205,13 @@ class Updates:
         """The model on trial is given up by command.
 
         Raises:
-            TrustError: none is on trial.
+            InstallError: none is on trial.
         """
         with self._disk.locked():
             slots = self.slots[task]
             slots.read_again()
             if not slots.record.is_trial:
-                raise TrustError(f"no {task.value} model is on trial")
+                raise refuse(Refusal.NO_TRIAL, f"no {task.value} model is on trial")
             slots.revert("by command")
 
     # Who is believed

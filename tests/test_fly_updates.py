@@ -13,10 +13,9 @@ import yaml
 
 from payload.config import load_config
 from payload.core.packets import request_of
-from payload.core.refusals import Refusal
+from payload.core.refusals import REFUSED_CODE, Refusal
 from payload.core.signed import Root
 from payload.core.slots import SlotRecord, read_record
-from payload.flight.updating import REFUSED_CODE
 from payload.types import Target
 from tests.flying import Flight
 from tools.ground.rehearsal import free_ports, write_contacts
@@ -48,17 +47,20 @@ def flight_with_keys(folder: Path) -> tuple[Flight, Path, Path]:
 def test_a_model_is_installed_and_given_up_by_command(tmp_path: Path) -> None:
     flight, signed, unsigned = flight_with_keys(tmp_path / "flight")
     try:
-        *_, last = flight.do("install_model", {"path": str(unsigned)})
+        *before, last = flight.do("install_model", {"path": str(unsigned)})
+        assert [reading.name for reading in before] == ["command_accepted", "command_started"]
         assert last.name == "command_not_completed"
         assert dict(last.values)["failure_code"] == REFUSED_CODE + Refusal.TOO_FEW_SIGNATURES
+        assert str(dict(last.values)["reason"]).endswith("(refusal 6, too_few_signatures)")
         *_, last = flight.do("install_model", {"path": str(signed)})
         assert last.name == "command_completed"
         *_, last = flight.do("install_model", {"path": str(signed)})
         assert dict(last.values)["failure_code"] == REFUSED_CODE + Refusal.TRIAL_RUNS
-        *_, last = flight.do("revert_model", {"task": "scene"})
-        assert last.name == "command_completed"
+        names = [reading.name for reading in flight.do("revert_model", {"task": "scene"})]
+        assert names == ["command_accepted", "command_started", "command_completed"]
         *_, last = flight.do("revert_model", {"task": "scene"})
         assert last.name == "command_not_completed"
+        assert dict(last.values)["failure_code"] == REFUSED_CODE + Refusal.NO_TRIAL
         told = {reading.name for reading in flight.seen}
         assert {"event_install_refused", "event_model_activated", "event_model_reverted"} <= told
     finally:

@@ -15,10 +15,15 @@ import pytest
 
 from payload.core import xtce
 from payload.core.guard import seal
-from payload.core.packets import pack_telecommand, pack_telemetry
-from payload.core.reports import Report, every_report
+from payload.core.packets import Request, pack_telecommand, pack_telemetry
+from payload.core.refusals import REFUSED_CODE, Refusal
+from payload.core.reports import Report, every_report, report_named
 from payload.core.telecommands import COMMANDS, command_named
+from payload.core.telemetry import Telemetry
 from payload.core.wire import TEXT_MAX_CHARS, Field, Wire, bits_of
+from payload.errors import CommandError
+from payload.flight.calls import Call
+from tests.on_board import Sent, ToldClock
 
 ccsdspy = pytest.importorskip("ccsdspy")
 spp = pytest.importorskip("space_packet_parser")
@@ -217,6 +222,22 @@ def test_space_packet_parser_reads_every_value_through_the_dictionary(
     definition: Any, report: Report
 ) -> None:
     read_by_space_packet_parser(definition, report, FEW)
+
+
+@pytest.mark.parametrize("refusal", Refusal, ids=lambda refusal: refusal.name.lower())
+def test_why_an_update_is_refused_is_read_through_the_dictionary(definition: Any, refusal: Refusal) -> None:
+    """As the board says it, and with the reason in words."""
+    clock, telemetry = ToldClock(), Telemetry()
+    sent = Sent(APID, clock, telemetry)
+    command = command_named("install_model")
+    call = Call(command, [], Request(6245, 49153), clock.passes(0.0), None, sent.downlink, telemetry)
+    call.fail(CommandError("why", REFUSED_CODE + refusal))
+    (raw,) = spp.ccsds_generator(io.BytesIO(b"".join(sent.packets)))
+    read = definition.parse_bytes(raw)
+    report = report_named("command_not_completed")
+    code, reason = (xtce.parameter_name(report, field) for field in report.fields[-2:])
+    assert (read[code], read[reason]) == (f"refused_{refusal.name.lower()}", "why")
+    assert read[code].raw_value == 128 + refusal.value
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.name)

@@ -15,12 +15,12 @@ import pytest
 from payload.config import load_config
 from payload.core.package import write_package
 from payload.core.packets import Failure, Request
-from payload.core.refusals import Refusal
+from payload.core.refusals import REFUSED_CODE, Refusal
 from payload.core.signed import PACKAGE_MAGIC, Root
 from payload.core.telemetry import Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Now
-from payload.flight.updating import REFUSED_CODE, Updating
+from payload.flight.updating import Updating
 from payload.ports import FlightMemory
 from payload.types import Target
 from tests.on_board import DictMemory
@@ -117,10 +117,9 @@ def test_rule_1_an_installation_waits_for_the_strip_and_holds_the_next_one() -> 
     flight.is_strip_running = False
     flight.turn()
     assert flight.worker.jobs == ["install:/update"]
-    assert call.ended == ["started"]
     flight.worker.code = 0
     flight.turn()
-    assert call.ended == ["started", "completed"]
+    assert call.ended == ["completed"]
     assert not flight.service.is_wanted
 
 
@@ -140,7 +139,7 @@ def test_rule_3_a_refusal_fails_the_command_with_its_number() -> None:
     flight.worker.told = [{"record": "event", "event": "install_refused", "parameters": parameters}]
     flight.worker.code = 16
     flight.turn()
-    assert call.ended == ["started", REFUSED_CODE + Refusal.WRONG_SIGNATURE]
+    assert call.ended == [REFUSED_CODE + Refusal.WRONG_SIGNATURE]
     assert flight.telemetry.counts == {"install_refused": 1}, "rule 4"
 
 
@@ -200,7 +199,7 @@ def test_a_process_that_dies_fails_the_command() -> None:
     assert flight.worker.jobs == ["revert:surface"]
     flight.worker.code = -9
     flight.turn()
-    assert call.ended == ["started", Failure.INTERRUPTED]
+    assert call.ended == [Failure.INTERRUPTED]
 
 
 def test_rule_4_the_weights_are_checked_on_a_period_when_nothing_else_is_to_be_done() -> None:
@@ -323,6 +322,18 @@ def test_what_became_of_an_installation_that_was_cut_is_said(tmp_path: Path) -> 
     assert root.returncode == 0, root.stderr
 
 
+def test_what_is_not_there_to_be_installed_or_given_up_is_said_as_what_it_is(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    log = tmp_path / "slots" / "telemetry.jsonl"
+    absent = ground.payload("install", tmp_path / "absent.skm")
+    assert (absent.returncode, absent.stderr.count("\n"), log.exists()) == (2, 1, False)
+    none = ground.payload("models", "--revert", "scene")
+    assert none.returncode == 16
+    assert "no scene model is on trial (refusal 31, no_trial)" in none.stderr
+    records = map(json.loads, log.read_text().splitlines())
+    assert [one["event"] for one in records if one["record"] == "event"] == ["install_refused"]
+
+
 def test_a_second_device_is_asked_too_and_its_failure_refuses_the_model(tmp_path: Path) -> None:
     ground = Ground(tmp_path, "bench_stand_in")
     package = ground.package("good.skm", SCENE, 1, targets=(Target.CPU, Target.MYRIAD))
@@ -366,7 +377,7 @@ def test_what_the_end_of_the_service_interrupts_has_failed() -> None:
     running = flight.command("install_model", path="/update")
     flight.turn()
     flight.service.close()
-    assert running.ended == ["started", Failure.INTERRUPTED]
+    assert running.ended == [Failure.INTERRUPTED]
     flight = Flight()
     flight.is_strip_running = True
     waiting = flight.command("install_model", path="/update")

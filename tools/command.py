@@ -11,7 +11,8 @@ Address, APID and key are those of the payload's configuration; --tcp and --key 
 The counter that makes a replay impossible is the time in nanoseconds, so nothing has to be kept;
 a ground whose clock was once ahead must wait until it has caught up with itself.
 
-exit codes: 0 the command is completed; 1 it was refused, failed, or nobody answered; 2 command line
+exit codes: 0 the command is completed; 1 it was refused, failed, or nobody answered; 2 the command line,
+the configuration or the key cannot be used: nothing was sent
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from payload.config import load_config, parse_address
+from payload.config import Config, load_config, parse_address
 from payload.core.guard import KEY_BYTES, parse_key, seal
 from payload.core.packets import pack_telecommand, request_of
 from payload.core.telecommands import COMMANDS, Command, command_named
 from payload.core.wire import TEXT_MAX_CHARS, Field, Wire, ones
 from payload.errors import ConfigError
+from payload.instants import utc_ns_of
 from tools.telemetry import Reader, Reading
 from tools.telemetry.screen import line_of
 
@@ -41,7 +42,7 @@ _ENDINGS = {
     "command_not_started": 1,
     "command_not_completed": 1,
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_NS_PER_MS = 1_000_000
 _NUMBERS = (Wire.U8, Wire.U16, Wire.U32, Wire.U64)
 
 
@@ -77,9 +78,16 @@ def main() -> int:
             return _make_key(Path(rest[0]))
         if arguments.config is None:
             parser.error("--config is needed to command the payload")
-        return _send(arguments)
+        config = load_config(arguments.config)
+        address = _address(arguments, config)
+        packet = _packet(arguments, config)
     except (ConfigError, ValueError, OSError) as error:
         sys.stderr.write(f"tools.command: {error}\n")
+        return 2
+    try:
+        return _send(address, packet, Reader(config.service.apid), arguments.timeout_s)
+    except OSError as error:
+        sys.stderr.write(f"tools.command: {address[0]}:{address[1]}: {error.strerror or error}\n")
         return 1
 
 
@@ -92,7 +100,7 @@ def packet_of(words: Sequence[str], key: bytes, apid: int, counter: int, sequenc
     if words[0] == "at":
         if len(words) < 3:
             raise ValueError("at TIME COMMAND [NAME=VALUE ...]; given: " + " ".join(words))
-        release_ns = _instant_ns(words[1])
+        release_ns = utc_ns_of(words[1]) // _NS_PER_MS * _NS_PER_MS
         command, content = _parsed(words[2:])
         inner = pack_telecommand(apid, command.service, command.subtype, sequence, content)
         scheduling = _named("schedule_commands")
@@ -103,33 +111,26 @@ def packet_of(words: Sequence[str], key: bytes, apid: int, counter: int, sequenc
     return seal(key, counter, apid, command.service, command.subtype, sequence, content)
 
 
-def _instant_ns(text: str) -> int:
-    """The time that ``text`` says, in whole milliseconds; its zone must stand with it."""
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise ValueError(f"{text!r} is no time; it must look like 2026-12-01T12:00:00Z") from None
-    if found.tzinfo is None:
-        raise ValueError(f"{text}: of which zone? UTC is {text}Z")
-    return (found - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
+def _address(arguments: argparse.Namespace, config: Config) -> tuple[str, int]:
+    address = parse_address(arguments.tcp or config.service.tcp_listen)
+    if address is not None:
+        return address
+    if arguments.tcp:
+        raise ConfigError(f"--tcp {arguments.tcp}: must be HOST:PORT")
+    raise ConfigError("no address to connect to: the configuration has no tcp_listen, give --tcp")
 
 
-def _send(arguments: argparse.Namespace) -> int:
-    config = load_config(arguments.config)
-    service = config.service
-    key_path = arguments.key or config.folder(service.command_key)
-    key = parse_key(key_path.read_text(encoding="ascii"), str(key_path))
-    address = parse_address(arguments.tcp or service.tcp_listen)
-    if address is None:
-        raise ConfigError("no address to connect to: the configuration has no tcp_listen, give --tcp")
+def _packet(arguments: argparse.Namespace, config: Config) -> bytes:
+    path = arguments.key or config.folder(config.service.command_key)
+    key = parse_key(path.read_text(encoding="ascii"), str(path))
     counter = time.time_ns()
-    packet = packet_of(arguments.words, key, service.apid, counter, counter & 0x3FFF)
-    try:
-        with socket.create_connection(address, timeout=arguments.timeout_s) as tcp:
-            tcp.sendall(packet)
-            return _watch(tcp, Reader(service.apid), packet, arguments.timeout_s)
-    except OSError as error:
-        raise OSError(f"{address[0]}:{address[1]}: {error.strerror or error}") from error
+    return packet_of(arguments.words, key, config.service.apid, counter, counter & 0x3FFF)
+
+
+def _send(address: tuple[str, int], packet: bytes, reader: Reader, timeout_s: float) -> int:
+    with socket.create_connection(address, timeout=timeout_s) as tcp:
+        tcp.sendall(packet)
+        return _watch(tcp, reader, packet, timeout_s)
 
 
 def _watch(tcp: socket.socket, reader: Reader, packet: bytes, timeout_s: float) -> int:

@@ -12,9 +12,8 @@ from pathlib import Path
 from payload import errors
 from payload.config import Config, range_of
 from payload.config.yaml_walk import rules_of
-from payload.core.packets import Failure
 from payload.core.refusals import MEANINGS
-from payload.core.reports import Report, every_report
+from payload.core.reports import FAILURES, Report, every_report
 from payload.core.settings import SETTINGS
 from payload.core.telecommands import COMMANDS
 from payload.core.telemetry import CHANNELS, EVENTS, STRUCTURES, TEXT_MAX_CHARS, Limits
@@ -120,7 +119,7 @@ def _packets() -> Iterator[str]:
         ),
     )
     yield "\n## Failure codes of service 1\n"
-    yield from _table(("code", "failure"), ((f.value, f.name.lower()) for f in Failure))
+    yield from _table(("code", "failure"), FAILURES.items())
     yield "\n## Parameters of service 20\n"
     yield from _table(
         ("id", "parameter", "range", "meaning"),

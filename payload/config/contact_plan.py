@@ -8,12 +8,12 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
 from payload.config import read_text
 from payload.config.yaml_walk import Range, Text, Walk
+from payload.instants import utc_ns_of
 from payload.types import Contact
 
 _NS_PER_S = 1_000_000_000
@@ -79,13 +79,7 @@ def contact_at(contacts: tuple[Contact, ...], utc_ns: int) -> Contact | None:
 
 def _utc_ns(text: str) -> int | None:
     """Nanoseconds since the Unix epoch; only times that say that they are UTC, and nothing else."""
-    if not text.endswith("Z"):
-        return None
     try:
-        found = datetime.fromisoformat(text[:-1])
+        return utc_ns_of(text) if text.endswith("Z") else None
     except ValueError:
         return None
-    if found.tzinfo is not None:
-        return None
-    since = found.replace(tzinfo=timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
-    return (since.days * 86_400 + since.seconds) * _NS_PER_S + since.microseconds * 1000

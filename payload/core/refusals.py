@@ -1,4 +1,4 @@
-"""Why a model, a root file or a transfer is not taken: one number for each reason, never reused.
+"""Why a model, a root file, a transfer or a revert is not taken: one number for each reason, never reused.
 
 The number goes into the event, the service 1 failure report and the exit line of
 `payload install`; the old model runs on in every case.
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from enum import IntEnum, unique
 
 from payload.errors import InstallError
+
+REFUSED_CODE = 128
+"""Service 1 failure codes from here on: this plus the number of the refusal."""
 
 
 @unique
@@ -44,6 +47,7 @@ class Refusal(IntEnum):
     CHUNKS_MISSING = 28
     INTERRUPTED = 29
     FAR_FROM_FACTORY = 30
+    NO_TRIAL = 31
 
 
 MEANINGS: Mapping[Refusal, str] = {
@@ -77,6 +81,7 @@ MEANINGS: Mapping[Refusal, str] = {
     Refusal.CHUNKS_MISSING: "the transfer is not complete yet",
     Refusal.INTERRUPTED: "the installation was cut off and is undone; it may be commanded again",
     Refusal.FAR_FROM_FACTORY: "its surface reflectance of the known tiles is not what any training gives",
+    Refusal.NO_TRIAL: "no model of this task is on trial, so none can be given up",
 }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from payload.core.packets import Failure
+from payload.core.refusals import REFUSED_CODE, Refusal
 from payload.core.telemetry.events import EVENTS
 from payload.core.telemetry.kinds import Channel, Event, Structure
 from payload.core.telemetry.structures import STRUCTURES
@@ -21,14 +22,19 @@ from payload.core.telemetry.tables import CHANNELS, PARAMETERS
 from payload.core.wire import Field, Value, Wire, ones, pack_fields, unpack_fields
 from payload.types import Severity
 
-_FAILURES = {failure.value: failure.name.lower() for failure in Failure}
+FAILURES: Mapping[int, str] = {
+    **{failure.value: failure.name.lower() for failure in Failure},
+    **{REFUSED_CODE + refusal.value: f"refused_{refusal.name.lower()}" for refusal in Refusal},
+}
+"""Every failure code of service 1, and its name."""
+
 _REQUEST = (
     Field("request_packet_id", Wire.U16, meaning="packet version and id of the command"),
     Field("request_sequence", Wire.U16, meaning="sequence flags and count of the command"),
 )
 _STEP = Field("step", Wire.U8, meaning="how far the command has come, from 1")
 _FAILURE = (
-    Field("failure_code", Wire.U16, labels=_FAILURES),
+    Field("failure_code", Wire.U16, labels=FAILURES),
     Field("reason", Wire.TEXT, meaning="for a person"),
 )
 _COUNT = Field("count", Wire.U32, meaning="how often the event has happened since the start")

@@ -17,12 +17,12 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from xml.etree import ElementTree
 
 from payload.drivers.strip_header import UTC_MAX_NS
 from payload.errors import StripError
+from payload.instants import utc_ns_of
 from payload.types import Band, Georeference
 
 FILE_MAX_BYTES = 16 << 20
@@ -30,7 +30,6 @@ FIRST_BASELINE_WITH_OFFSET = (4, 0)
 BAND_OF_ID = dict(enumerate(Band))
 """band_id 0 to 12 of the metadata: B01 .. B08, B8A, B09 .. B12."""
 
-_SECOND_NS = 1_000_000_000
 _OFFSET_MAX_DN = 32767
 
 
@@ -233,19 +232,13 @@ class _Xml:
     def instant(self, tag: str) -> int:
         """An instant of UTC, nanoseconds since the Unix epoch."""
         text = self.text(tag)
-        whole, _, fraction = text.removesuffix("Z").partition(".")
         try:
-            since = datetime.fromisoformat(whole).replace(tzinfo=timezone.utc) - _EPOCH
-            fraction_ns = int(fraction[:9].ljust(9, "0")) if fraction else 0
+            instant_ns = utc_ns_of(text.removesuffix("Z") + "Z")
         except ValueError as error:
             raise StripError(f"{self.path}: {tag} '{text}' is not like 2024-01-20T10:53:41.024Z") from error
-        instant_ns = since // timedelta(seconds=1) * _SECOND_NS + fraction_ns
         if not 0 <= instant_ns <= UTC_MAX_NS:
             raise StripError(f"{self.path}: {tag} '{text}' is not between 1970 and 2116")
         return instant_ns
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def _whole(path: Path, name: str, text: str, low: int, high: int) -> int:

@@ -4,7 +4,7 @@ Rules:
 1. An installation runs in a process of its own, and only while no strip does: its known tiles
    need the memory that a strip's networks have. No strip begins until it has ended.
 2. One job at a time; an installation is refused while another one waits or runs.
-3. A refused installation fails its command with REFUSED_CODE plus the number of the refusal.
+3. What is refused fails its command with REFUSED_CODE plus the number of the refusal, and its reason.
 4. What the process tells is told again here. A round over the weights waits for an idle turn.
 5. A job is remembered on the disk from its acceptance to its report. After a restart nobody
    repeats an installation: what is half done is undone, and its command is reported as completed
@@ -18,14 +18,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from payload.core.packets import Failure, Request
+from payload.core.refusals import MEANINGS, REFUSED_CODE
 from payload.core.telemetry import CHANNELS, EVENTS, Telemetry
 from payload.errors import CommandError
 from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.ports import FlightMemory, StripWorker
 from payload.types import Task
-
-REFUSED_CODE = 128
-"""Service 1 failure codes from here on are refusals of an update (docs/interfaces.md)."""
 
 INSTALL, REVERT, SCRUB, SETTLE = "install", "revert", "scrub", "settle"
 _COMMANDS = {INSTALL: "install_model", REVERT: "revert_model"}
@@ -63,7 +61,8 @@ class Updating(Quiet):
         self._waiting: tuple[str, Call | None] | None = None
         self._call: Call | None = None
         self._is_running = False
-        self._code = 0
+        self._refusal: CommandError | None = None
+        self._taken_before: Call | None = None
         self._remember_last(call_of)
 
     def _remember_last(self, call_of: Callable[[str, Request], Call]) -> None:
@@ -74,6 +73,7 @@ class Updating(Quiet):
             kind, _, what = job.partition(":")
             call = call_of(_COMMANDS[kind], Request(packet_id, sequence_control))
             self._waiting = (job if kind == REVERT else f"{SETTLE}:{what}", call)
+            self._taken_before = call
 
     @property
     def is_running(self) -> bool:
@@ -106,11 +106,11 @@ class Updating(Quiet):
         if self._waiting is not None and not self._is_running and not self._is_strip_running():
             job, self._call = self._waiting
             self._waiting = None
-            self._code = 0
+            self._refusal = None
             self._is_running = True
             self._worker.start(job, {})
-            if self._call is not None:
-                self._call.start()
+            if self._call is not None and self._call is self._taken_before:
+                self._call.start()  # of this life's calls whoever took them has said so
 
     def close(self) -> None:
         """The job under way ends; the slots stay as its last whole step left them."""
@@ -157,8 +157,10 @@ class Updating(Quiet):
     def _retell(self, name: str, parameters: object) -> None:
         if isinstance(parameters, Mapping) and set(parameters) == _EVENTS.get(name):
             self._telemetry.event(name, **parameters)
-            if name == "install_refused":
-                self._code = int(parameters["code"])
+            if name == "install_refused" and parameters["code"] in MEANINGS:
+                self._refusal = CommandError(
+                    str(parameters["reason"]), REFUSED_CODE + int(parameters["code"])
+                )
 
     def _end(self, code: int) -> None:
         call, self._call = self._call, None
@@ -166,8 +168,8 @@ class Updating(Quiet):
             return
         if code == 0:
             call.complete()
-        elif self._code:
-            call.fail(CommandError(f"refusal {self._code}", REFUSED_CODE + self._code))
+        elif self._refusal is not None:
+            call.fail(self._refusal)
         else:
             call.fail(CommandError(f"it ended with exit code {code}", Failure.INTERRUPTED))
         self._memory.drop(_JOB)

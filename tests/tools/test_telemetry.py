@@ -283,13 +283,40 @@ def test_a_time_goes_up_to_the_millisecond_whatever_its_zone(local: datetime, ho
         ("at", "at TIME COMMAND"),
         ("at 2026-12-01T12:00:00Z", "at TIME COMMAND"),
         ("at 2026-12-01T12:00:00 stop_imaging", "UTC is 2026-12-01T12:00:00Z"),
-        ("at 2026-12-01 stop_imaging", "of which zone"),
+        ("at 2026-12-01 stop_imaging", "'2026-12-01' is no time"),
         ("at noon stop_imaging", "'noon' is no time"),
     ],
 )
 def test_what_is_no_command_is_refused_before_anything_is_sent(words: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         packet_of(words.split(), bytes(32), APID, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--key KEY are_you_alivee", "'are_you_alivee' is no command"),
+        ("--key KEY request_housekeeping structure_id=two", "no number"),
+        ("--key KEY at 2026-12-01T12:00:00 stop_imaging", "of which zone"),
+        ("--key KEY --tcp flatsat are_you_alive", "--tcp flatsat: must be HOST:PORT"),
+        ("--key absent are_you_alive", "absent"),
+        ("--key KEY --config absent are_you_alive", "absent"),
+    ],
+)
+def test_what_cannot_be_sent_ends_with_exit_code_2_before_anybody_is_asked(
+    tmp_path: Path, words: str, said: str
+) -> None:
+    key = tmp_path / "command.key"
+    key.write_text(bytes(32).hex())
+    with socket.create_server(("127.0.0.1", 0)) as payload:
+        where = f"127.0.0.1:{payload.getsockname()[1]}"
+        given_words = [str(key) if word == "KEY" else word for word in words.split()]
+        sent = ground("command", "--config", CONFIG, "--tcp", where, *given_words)
+        assert (sent.returncode, sent.stderr.count("\n")) == (2, 1)
+        assert said in sent.stderr
+        payload.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            payload.accept()
 
 
 def test_a_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -299,7 +326,7 @@ def test_a_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> No
     first = path.read_text()
     parse_key(first, str(path))
     again = ground("command", "new-key", path)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert path.read_text() == first
     assert again.stderr.count("\n") == 1
 

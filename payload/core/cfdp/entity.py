@@ -15,9 +15,11 @@ Rules:
    changes nothing.
 6. Memory is bounded: open transactions, their ranges, remembered ones, and one waiting answer
    of each kind for each.
-7. The transaction that was silent longest makes room if too many are coming in.
+7. If too many are coming in, one that is judged makes room: it is answered all the same (rule 4).
+   If none is, the one silent longest is forgotten, not refused: at the peer's next word it begins anew.
 8. What moved since the last snapshots is less than a window, of all transactions together.
-9. While the driver checks a file, nothing that is heard ends its transaction.
+9. While the driver checks a file, nothing that is heard ends its transaction. That all of it is
+   there is remembered before, so that a restart checks again and asks for nothing.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from payload.core.cfdp.pdus import (
     TransactionId,
     decode,
     encode,
+    is_for_the_sender,
 )
 from payload.core.cfdp.receiving import ReceiveTransaction
 from payload.core.cfdp.records import (
@@ -56,7 +59,7 @@ from payload.core.cfdp.records import (
     SendSnapshot,
     StoreSegment,
 )
-from payload.core.cfdp.sending import SendTransaction
+from payload.core.cfdp.sending import SILENCE_TIMEOUTS, SendTransaction
 from payload.transfer_ports import ClosedTransfer
 
 _NO_ERROR = int(ConditionCode.NO_ERROR)
@@ -97,9 +100,8 @@ class CfdpEntity:
                 sending = SendTransaction.restored(self.parameters, snapshot)
                 self._sends[snapshot.transaction] = sending
             else:
-                self._receives[snapshot.head.transaction] = ReceiveTransaction.restored(
-                    self.parameters, snapshot
-                )
+                receiving = ReceiveTransaction.restored(self.parameters, snapshot)
+                self._receives[receiving.transaction] = receiving
         self._sort()
 
     @property
@@ -200,9 +202,9 @@ class CfdpEntity:
         self.counters.pdus_in += 1
         ours, peer = self.parameters.entity_id, self.parameters.peer_id
         ends = (pdu.head.transaction.source, pdu.head.destination)
-        if ends == (ours, peer) and _is_for_the_sender(pdu):
+        if ends == (ours, peer) and is_for_the_sender(pdu):
             self._hear_as_sender(pdu, now_ns)
-        elif ends == (peer, ours) and not _is_for_the_sender(pdu):
+        elif ends == (peer, ours) and not is_for_the_sender(pdu):
             self._hear_as_receiver(pdu, now_ns)
         else:
             self.counters.pdus_strange += 1
@@ -279,12 +281,18 @@ class CfdpEntity:
                 )
         if is_news:
             self._remember(receiving)
-        verification = receiving.verification()
-        if verification is not None:
-            self._effects.append(verification)
+        self._check_if_whole(receiving)
         self._close_receives()
 
+    def _check_if_whole(self, receiving: ReceiveTransaction) -> None:
+        verification = receiving.verification()
+        if verification is not None:
+            self._remember(receiving)
+            self._effects.append(verification)
+
     def _open(self, pdu: Pdu, now_ns: int) -> ReceiveTransaction | None:
+        if Close(pdu.head.transaction, None) in self._effects:  # forgotten just now: its part is still there
+            return None
         if len(self._receives) >= self.parameters.open_limit and not self._make_room(now_ns):
             return None
         receiving = ReceiveTransaction(self.parameters, pdu.head)
@@ -293,11 +301,17 @@ class CfdpEntity:
 
     def _make_room(self, now_ns: int) -> bool:
         idle = (receiving for receiving in self._receives.values() if not receiving.is_verifying)
-        silent = min(idle, key=lambda receiving: receiving.heard_ns or 0, default=None)
-        if silent is None or now_ns - (silent.heard_ns or 0) < self.parameters.timeout_ns:
+        silent = min(idle, key=lambda one: (one.condition is None, one.heard_ns), default=None)
+        if silent is None:
             return False
-        silent.end(ConditionCode.INACTIVITY_DETECTED)
-        self._close_receive(silent)
+        is_judged = silent.condition is not None
+        timeouts = 1 if is_judged else SILENCE_TIMEOUTS + 1  # a peer that waits would have said its EOF again
+        if now_ns - silent.heard_ns < timeouts * self.parameters.timeout_ns:
+            return False
+        if is_judged:
+            self._close_receive(silent)
+        else:
+            self._drop_receive(silent, None)
         return True
 
     def judge(self, transaction: TransactionId, condition: int) -> None:
@@ -333,9 +347,7 @@ class CfdpEntity:
             sending.wake(now_ns)
         for receiving in self._receives.values():
             receiving.wake(now_ns)
-            verification = receiving.verification()
-            if verification is not None:
-                self._effects.append(verification)
+            self._check_if_whole(receiving)
 
     def take_effects(self) -> list[Effect]:
         """What the driver must do now, in this order; each is given once."""
@@ -354,9 +366,7 @@ class CfdpEntity:
                 receiving.wake(now_ns)
 
     def _sort(self) -> None:
-        self._order = sorted(
-            self._sends.values(), key=lambda sending: (-sending.priority, sending.transaction)
-        )
+        self._order = sorted(self._sends.values(), key=lambda one: (-one.priority, one.transaction))
 
     def _close_send(self, sending: SendTransaction) -> None:
         del self._sends[sending.transaction]
@@ -365,14 +375,16 @@ class CfdpEntity:
         self._effects.append(Close(sending.transaction, None))
 
     def _close_receive(self, receiving: ReceiveTransaction) -> None:
-        transaction = receiving.head.transaction
-        del self._receives[transaction]
         assert receiving.condition is not None
         self.counters.files_failed += receiving.condition != _NO_ERROR
-        self._unremembered.pop(transaction, None)
         ending = ClosedTransfer(receiving.condition, receiving.eof)
-        self._closed.add(transaction, ending)
-        self._effects.append(Close(transaction, ending))
+        self._closed.add(receiving.transaction, ending)
+        self._drop_receive(receiving, ending)
+
+    def _drop_receive(self, receiving: ReceiveTransaction, ending: ClosedTransfer | None) -> None:
+        del self._receives[receiving.transaction]
+        self._unremembered.pop(receiving.transaction, None)
+        self._effects.append(Close(receiving.transaction, ending))
 
     def _move_on(self, transaction: TransactionId, moved_bytes: int) -> None:
         """Journals all that moved, once a window of bytes has (rule 8)."""
@@ -384,8 +396,3 @@ class CfdpEntity:
     def _remember(self, one: SendTransaction | ReceiveTransaction) -> None:
         self._effects.append(Remember(one.snapshot()))
         self._unremembered.pop(one.transaction, None)
-
-
-def _is_for_the_sender(pdu: Pdu) -> bool:
-    """Whether it is the receiver of the file who says it."""
-    return isinstance(pdu, Nak | Finished) or (isinstance(pdu, Acknowledgement) and not pdu.of_finished)

@@ -143,6 +143,11 @@ class Nak:
 Pdu = Metadata | Segment | Eof | Finished | Acknowledgement | Nak
 
 
+def is_for_the_sender(pdu: Pdu) -> bool:
+    """Whether it is the receiver of the file who says it."""
+    return isinstance(pdu, Nak | Finished) or (isinstance(pdu, Acknowledgement) and not pdu.of_finished)
+
+
 def decode(raw: bytes) -> Pdu:
     """The PDU that ``raw`` is, to the last byte.
 

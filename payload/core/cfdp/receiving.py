@@ -55,7 +55,8 @@ class ReceiveTransaction:
         self._asked_end: int | None = None
         self._answer_at_ns: int | None = None
         self._repeats = 0
-        self.heard_ns: int | None = None
+        self.heard_ns = 0
+        """When the peer last said something of it, or was there again."""
 
     @classmethod
     def restored(cls, parameters: CfdpParameters, snapshot: ReceiveSnapshot) -> ReceiveTransaction:
@@ -254,6 +255,7 @@ class ReceiveTransaction:
         """The peer may be there again: repeats start anew."""
         self.is_resting = False
         self._repeats = 0
+        self.heard_ns = now_ns
         self._answer_at_ns = now_ns + self._parameters.timeout_ns
         if self.condition is not None:
             self.finished_due |= self.head.is_acknowledged

@@ -117,7 +117,11 @@ class StoreSegment:
 
 @dataclass(frozen=True, slots=True)
 class VerifyFile:
-    """The part file is whole: check it, move it to ``name``, then call `CfdpEntity.judge`."""
+    """The part file is whole: check it, move it to ``name``, then call `CfdpEntity.judge`.
+
+    What was to be remembered before is in the journal before the file is moved: from then on there is
+    no part to write what a restart asks for again.
+    """
 
     transaction: TransactionId
     name: str
@@ -137,7 +141,8 @@ class Remember:
 class Close:
     """The transaction is over: forget its snapshot, drop its part file if any, journal ``closed``.
 
-    ``closed`` is None for a transaction of our own: its number is never used again anyway.
+    ``closed`` is None for a transaction of our own, whose number is never used again anyway, and for one
+    of the peer that made room unfinished: it may begin anew, once this is done.
     """
 
     transaction: TransactionId

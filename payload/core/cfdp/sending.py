@@ -25,7 +25,7 @@ from payload.core.cfdp.extents import ExtentSet
 from payload.core.cfdp.pdus import Eof, Head, Metadata, Nak, TransactionId
 from payload.core.cfdp.records import CfdpParameters, OutgoingFile, SegmentRequest, SendSnapshot
 
-_SILENCE_TIMEOUTS = 3
+SILENCE_TIMEOUTS = 3
 """So many time-outs without a word after the EOF was acknowledged, and it is sent again."""
 
 
@@ -113,7 +113,7 @@ class SendTransaction:
         end = min(end, start + self._parameters.segment_bytes)
         self._asked.remove(start, end)
         self._sent_again.append((now_ns, start, end))
-        self._answer_at_ns = now_ns + _SILENCE_TIMEOUTS * self._parameters.timeout_ns
+        self._answer_at_ns = now_ns + SILENCE_TIMEOUTS * self._parameters.timeout_ns
         return SegmentRequest(self.head, self.file.name, start, end - start, is_again=True)
 
     def _next_eof(self, now_ns: int) -> Eof:
@@ -163,7 +163,7 @@ class SendTransaction:
 
     def _hear(self, now_ns: int) -> None:
         self._repeats = 0
-        self._answer_at_ns = now_ns + _SILENCE_TIMEOUTS * self._parameters.timeout_ns
+        self._answer_at_ns = now_ns + SILENCE_TIMEOUTS * self._parameters.timeout_ns
 
     def tick(self, now_ns: int) -> None:
         """Time has passed."""
@@ -187,4 +187,4 @@ class SendTransaction:
         if self.is_cancelled or self._phase is _Phase.EOF_SENT:
             self._is_eof_due = True
         elif self._phase is _Phase.ACKED:
-            self._answer_at_ns = now_ns + _SILENCE_TIMEOUTS * self._parameters.timeout_ns
+            self._answer_at_ns = now_ns + SILENCE_TIMEOUTS * self._parameters.timeout_ns
