@@ -180,7 +180,6 @@ class Passes(Quiet):
             self._restored_ones = self._restored()
         self._broken = None
         self._contact = contact
-        self._refused.clear()
         self._room_bytes = 0.0
         self._last_ns = now.mono_ns
         self._sent_products = self._sent_bytes = 0
@@ -190,6 +189,8 @@ class Passes(Quiet):
             duration_s=contact.duration_s,
             capacity_bytes=contact.capacity_bytes,
         )
+        self._transfers.settle()  # what came in the last turn of the pass before has left
+        self._refused.clear()
         self._store.has_changed()
         self._plan(now)
         self._transfers.entity.thaw(now.mono_ns)

@@ -352,3 +352,17 @@ def test_an_empty_file_takes_the_place_of_another(tmp_path: Path) -> None:
         assert flight.files.path_of("a.bin").read_bytes() == body
     assert [ended.is_delivered for ended in ground.left] == [True] * 3
     assert list((tmp_path / "flight_parts").iterdir()) == []
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.1])
+def test_what_comes_in_the_last_turn_of_a_pass_has_left_before_the_next_is_planned(
+    tmp_path: Path, gap_s: float
+) -> None:
+    bodies = fill(tmp_path, [2_000] * 400)
+    passes = tuple(contact(number * (0.1 + gap_s), 0.1, 8e6) for number in range(40))
+    flight, ground = Flight(tmp_path, passes), Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    link.run(40 * (0.1 + gap_s))
+    check_nothing_lost(flight, ground, bodies)
+    assert flight.store.counters().acknowledged_entries > 100
+    assert len(set(ground.came)) == len(ground.came)
