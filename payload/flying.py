@@ -75,10 +75,10 @@ def fly(arguments: argparse.Namespace) -> None:
     state = config.folder(config.service.state)
     make_folder(state)
     with ExitStack() as opened:
-        memory = SqliteFlightMemory(state / MEMORY_FILE)
-        opened.callback(memory.close)
-        store = SqliteProductStore(state / QUEUE_FILE, roles=(Role.SENDER,))
+        store = SqliteProductStore(state / QUEUE_FILE, roles=(Role.SENDER,))  # first: it makes room
         opened.callback(store.close)
+        memory = SqliteFlightMemory(state / MEMORY_FILE, store.make_room)
+        opened.callback(memory.close)
         first_sequence = first_sequence_at(SystemClock().utc_ns())
         journal = SqliteTransferJournal(state / TRANSFERS_FILE, first_sequence)
         opened.callback(journal.close)

@@ -293,8 +293,8 @@ class FlightMemory(Protocol):
         """
         ...
 
-    def put_all(self, values: Mapping[str, int | float | str]) -> None:
-        """Each value is under its name, on the disk: all or nothing.
+    def put_all(self, values: Mapping[str, int | float | str | None]) -> None:
+        """Each value is under its name, and nothing for None, on the disk: all or nothing.
 
         Raises:
             StoreError: nothing changed.

@@ -50,8 +50,12 @@ class DictMemory(FlightMemory):
     def put(self, name: str, value: int | float | str) -> None:
         self.facts[name] = value
 
-    def put_all(self, values: Mapping[str, int | float | str]) -> None:
-        self.facts.update(values)
+    def put_all(self, values: Mapping[str, int | float | str | None]) -> None:
+        for name, value in values.items():
+            if value is None:
+                self.drop(name)
+            else:
+                self.put(name, value)
 
     def drop(self, name: str) -> None:
         self.facts.pop(name, None)

@@ -66,17 +66,63 @@ assert make(100) > 10, "what was sent has left its room"
 """
 
 
+FLY = """
+import os
+import sys
+from pathlib import Path
+from payload.drivers.product_store import SqliteProductStore
+from payload.drivers.store_lock import Role
+from tests.drivers.test_product_store import pair, record
+from tests.flying import Flight
+
+disk, when = Path(sys.argv[1]), sys.argv[2]
+flight = Flight(disk / "flight")
+maker = SqliteProductStore(flight.state / "queue.sqlite", roles=(Role.MAKER,))
+maker.commit_tile(record(0), [pair(maker, "P", 900_000)], [])
+maker.close()
+ballast = flight.state / "queue.sqlite.ballast"
+assert ballast.exists()
+if when == "at the start":
+    flight.kill()
+for size in (65536, 512):
+    with open(disk / f"filler{size}", "wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(size)) == size:
+                pass
+        except OSError:
+            pass
+assert os.statvfs(disk).f_bavail == 0
+if when == "at the start":
+    flight.start()
+for name in ("are_you_alive", "stop_imaging", "clear_queue"):
+    answers = [reading.name for reading in flight.do(name)]
+    assert answers[-1] == "command_completed", answers
+assert not ballast.exists()
+assert flight.stop() == 0
+"""
+
+
 @pytest.mark.parametrize("filler", ["the queue", "another"])
 def test_a_disk_that_is_full_to_the_last_byte_is_sent_empty_and_takes_products_again(
     tmp_path: Path, filler: str
 ) -> None:
+    run_on_a_small_disk(FILL_AND_SEND, tmp_path, str(tmp_path / "ground"), filler)
+
+
+@pytest.mark.parametrize("when", ["in flight", "at the start"])
+def test_a_payload_whose_disk_is_full_flies_and_is_commanded(tmp_path: Path, when: str) -> None:
+    run_on_a_small_disk(FLY, tmp_path, when)
+
+
+def run_on_a_small_disk(program: str, tmp_path: Path, *words: str) -> None:
+    """The program runs without an error; its first argument is a disk of its own."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = f'mount -t tmpfs -o size=80m tmpfs {disk} || exit 77; exec "$@"'
     apart = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]
     try:
         done = subprocess.run(
-            [*apart, sys.executable, "-c", FILL_AND_SEND, str(disk), str(tmp_path / "ground"), filler],
+            [*apart, sys.executable, "-c", program, str(disk), *words],
             cwd=REPOSITORY,
             env={"PYTHONPATH": ".", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
             capture_output=True,

@@ -82,9 +82,8 @@ class SqliteProductStore:
         if self._db is not None:
             self._db.close()
             self._db = None
-        for lock in self._locks:
-            os.close(lock)
-        self._locks.clear()
+        while self._locks:
+            os.close(self._locks.pop())
 
     def begin_strip(self, strip_id: str, fingerprint: str, earlier: Collection[str] = ()) -> bool:
         """Tiles of ``strip_id`` may follow, all made alike; True if those that are here were not.
@@ -161,9 +160,8 @@ class SqliteProductStore:
         """Whether another process wrote since the last call, or since the store was opened."""
         with self._storing("read"):
             (version,) = self._run("PRAGMA data_version").fetchone()
-        has_changed = version != self._seen_version
-        self._seen_version = version
-        return bool(has_changed)
+        seen, self._seen_version = self._seen_version, version
+        return bool(version != seen)
 
     def held(self) -> set[int]:
         """What the sender holds: it is on its way to the ground."""
@@ -176,12 +174,16 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
-        self._ballast.drop_if_full()
+        self.make_room()
         with self._transaction():
             if not self._is_queued(entry_id):
                 return False
             self._run("INSERT OR IGNORE INTO hold VALUES (?)", (entry_id,))
             return True
+
+    def make_room(self) -> None:
+        """A full disk takes something again, as long as there is ballast to throw out."""
+        self._ballast.drop_if_full()
 
     def release(self, entry_id: int) -> None:
         """The entry waits again like any other.

@@ -37,7 +37,7 @@ def lock_store(path: Path, role: Role) -> int:
     except OSError as error:
         os.close(lock)
         raise StoreError(
-            f"{path}: another run or contact is using it (as {role.value}); wait for it to end, "
-            "or use another --out"
+            f"{path}: another payload run, contact or fly is using it (as {role.value}); wait for it to "
+            "end, or use another --out"
         ) from error
     return lock

@@ -177,7 +177,7 @@ def test_a_strip_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_while_the_first_is_there(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
     store = SqliteProductStore(path)
-    with pytest.raises(StoreError, match=r"another run or contact is using it \(as maker\)"):
+    with pytest.raises(StoreError, match=r"another payload run, contact or fly is using it \(as maker\)"):
         SqliteProductStore(path)
     store.close()
     SqliteProductStore(path).close()

@@ -286,6 +286,15 @@ def test_what_is_put_into_the_memory_comes_back_as_it_was(
     memory.close()
 
 
+def test_what_is_put_and_what_goes_does_so_together(tmp_path: Path) -> None:
+    memory = SqliteFlightMemory(tmp_path / "flight.sqlite")
+    memory.put_all({"a": 1, "b": 2, "c": 3})
+    memory.put_all({"a": None, "b": 4, "never": None})
+    memory.drop("c")
+    assert [memory.get(name) for name in "abc"] == [None, 4, None]
+    memory.close()
+
+
 def test_a_full_disk_changes_nothing_in_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "flight.sqlite"
     memory = SqliteFlightMemory(path)
