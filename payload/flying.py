@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os.path
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -161,7 +162,7 @@ def _services(
         StripProcess(lambda job, _, pipe: model_job(job, pipe, source), silence_s),
         telemetry,
         lambda: strips.is_running or networks.is_running,
-        lambda path: Path(path).is_file(),
+        os.path.isfile,  # unlike Path's, also where the service may not look
         lambda: settings.config.updates.scrub_period_s,
         memory,
         lambda name, request: Call(command_named(name), [], request, started, None, downlink, telemetry),
@@ -175,7 +176,7 @@ def _services(
         memory,
         telemetry,
         lambda: settings.changed,
-        lambda path: Path(path).exists(),
+        os.path.exists,
         started,
         lambda: updating.is_wanted or networks.is_wanted,
         ATTEMPTS + config.updates.trial_boots,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from payload.core.guard import seal
@@ -29,7 +29,9 @@ PATIENCE_S = 60.0
 class Flight:
     """The service, its folders, and one connection to it."""
 
-    def __init__(self, folder: Path, housekeeping_s: float = 0.5) -> None:
+    def __init__(self, folder: Path, housekeeping_s: float = 0.5, under: Sequence[str] = ()) -> None:
+        """``under``: the words of a program that runs the service."""
+        self._under = under
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.inbox = folder / "inbox"
@@ -64,7 +66,7 @@ class Flight:
 
     def start(self) -> None:
         """The service runs and the ground is connected."""
-        command = [sys.executable, "-m", "payload", "fly", "--config", str(self.config)]
+        command = [*self._under, sys.executable, "-m", "payload", "fly", "--config", str(self.config)]
         self.process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         line = self.process.stderr.readline()

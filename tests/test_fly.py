@@ -327,6 +327,21 @@ def test_a_fifo_brings_paths(tmp_path: Path) -> None:
         flight.close()
 
 
+def test_a_path_where_the_service_may_not_look_is_not_found_and_ends_nothing(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    under = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if under and shutil.which(under[0]) is None:
+        pytest.skip("there is no setpriv(1) to take root's rights from the service")
+    flight = Flight(tmp_path / "flight", under=under)
+    try:
+        for name in ("load_strip", "install_model"):
+            assert failure_of(flight, name, {"path": str(closed / "a")}) == Failure.NOT_FOUND
+        assert names(flight, "are_you_alive")[-1] == "completed"
+    finally:
+        flight.close()
+
+
 def test_a_second_service_in_the_same_place_is_refused(shared: Flight) -> None:
     command = [sys.executable, "-m", "payload", "fly", "--config", str(shared.config)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
