@@ -35,7 +35,7 @@ class LinuxBoard(Board):
         self._found_mono_s = -look_again_s
         self._self = os.getpid()
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
-        self._has_children_files = any((proc / str(self._self) / "task").glob("*/children"))
+        self._has_children_files = any(children.exists() for children in self._lists_of_children(self._self))
         self._peak_bytes = 0
         self._descendants_peak_bytes = 0
 
@@ -76,8 +76,15 @@ class LinuxBoard(Board):
         return found
 
     def _listed_children(self, pid: int) -> list[int]:
-        tasks = (self._proc / str(pid) / "task").glob("*/children")
-        return [int(child) for task in tasks for child in _read(task).split()]
+        return [int(child) for path in self._lists_of_children(pid) for child in _read(path).split()]
+
+    def _lists_of_children(self, pid: int) -> list[Path]:
+        """Where each thread's are listed; none once the process has ended, be it in between."""
+        tasks = self._proc / str(pid) / "task"
+        try:
+            return [thread / "children" for thread in tasks.iterdir()]
+        except OSError:
+            return []
 
     def _searched_children(self) -> Callable[[int], list[int]]:
         """As `_listed_children`, from every process: for kernels without CONFIG_PROC_CHILDREN."""
@@ -111,10 +118,10 @@ def _fields_of_stat(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> str:
-    """The text of a /proc file; empty if its process has ended meanwhile."""
+    """The text of a /proc file; empty if its process has ended meanwhile, whatever the kernel calls that."""
     try:
         return path.read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return ""
 
 

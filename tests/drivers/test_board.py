@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,28 @@ def test_a_kernel_without_lists_of_children_gives_the_same_tree(tmp_path: Path) 
     board = LinuxBoard(proc=tmp_path)
     assert board.resident_bytes() == (1000 + 200 + 30) * 1024
     assert board.peak_bytes() == (1005 + 205 + 35) * 1024
+
+
+def test_a_process_that_ends_while_it_is_looked_at_counts_nothing(tmp_path: Path) -> None:
+    """A folder that comes and goes all the time stands for a child's."""
+    own, child = str(os.getpid()), "9000001"
+    for pid, children in ((own, child), (child, "")):
+        (tmp_path / pid / "task" / pid).mkdir(parents=True)
+        (tmp_path / pid / "task" / pid / "children").write_text(children)
+    board, is_over = LinuxBoard(proc=tmp_path), threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            (tmp_path / child / "task").rename(tmp_path / "gone")
+            (tmp_path / "gone").rename(tmp_path / child / "task")
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    try:
+        assert {board.resident_bytes() for _ in range(3_000)} == {0}
+    finally:
+        is_over.set()
+        coming.join()
 
 
 def test_a_process_name_with_brackets_and_spaces_does_not_shift_its_times(tmp_path: Path) -> None:
