@@ -27,7 +27,8 @@ _CHUNK_BYTES = 65536
 _RUNS = "runs"
 RUNS_KEPT = 16
 """Reports and pictures of strips that stay on the board, besides that under way."""
-_STOP_S = 5.0
+_STOP_S = 1.0
+"""What is asked to end has nothing to finish: what it committed stays."""
 _LOOK_MAX_S = 1.0
 """Of the time between two looks no more counts as silence: this process may have stood still itself."""
 _STEM_MAX_CHARS = 40  # of a path's name in its folder's: no file system takes more than 255 bytes
@@ -68,6 +69,7 @@ class StripProcess(StripWorker):
                     self._command_of(path, settings, theirs),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # the service's may be a pipe that nobody reads
                     pass_fds=(theirs,),
                 )
             finally:
@@ -126,6 +128,7 @@ class StripProcess(StripWorker):
         self._failed = None
         if self._process is not None:
             self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)  # one that was stopped would never see the other
             try:
                 self._process.wait(_STOP_S)
             except subprocess.TimeoutExpired:

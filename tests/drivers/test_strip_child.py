@@ -113,6 +113,27 @@ def test_what_goes_on_talking_is_left_alone() -> None:
     assert (code, records) == (0, [{}] * 20)
 
 
+def test_what_it_writes_for_a_person_goes_nowhere_and_holds_nothing_up(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    worker = running("import sys; [print('x' * 1000, file=to) for to in (sys.stdout, sys.stderr)]")
+    worker.start("a", {})
+    assert ended(worker) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_that_is_stopped_ends_by_the_signal_that_asks_it_to(tmp_path: Path) -> None:
+    worker = running("import os, signal, sys; open(sys.argv[1], 'w'); os.kill(os.getpid(), signal.SIGSTOP)")
+    worker.start(str(tmp_path / "begun"), {})
+    process = worker._process
+    assert process is not None
+    status = Path(f"/proc/{process.pid}/status")
+    while "T (stopped)" not in status.read_text():
+        time.sleep(0.01)
+    worker.stop()
+    assert process.returncode == -signal.SIGTERM
+
+
 def test_a_service_that_stood_still_does_not_blame_its_strip() -> None:
     worker = running("import time; time.sleep(60)", silence_s=1.2)
     worker.start("a", {})
