@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from payload.config.contact_plan import load_contact_plan
+from payload.errors import ConfigError
 from payload.types import Contact
 
 
@@ -26,10 +28,13 @@ class PlanFile:
             return None
         try:
             found = self._path.stat()
+            is_file = stat.S_ISREG(found.st_mode)
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
         except OSError:
-            seen = (0, 0, 0)
+            is_file, seen = False, (0, 0, 0)
         if seen == self._seen:
             return None
         self._seen = seen
-        return load_contact_plan(self._path) if any(seen) else ()
+        if any(seen) and not is_file:  # to open a FIFO is to wait for its writer
+            raise ConfigError(f"{self._path}: not a file; put a contact plan there")
+        return load_contact_plan(self._path) if is_file else ()

@@ -218,6 +218,10 @@ def test_a_plan_is_given_once_and_again_when_it_changes(tmp_path: Path) -> None:
     assert len(plan.changed() or ()) == 2
     path.unlink()
     assert plan.changed() == ()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="not a file"):
+        plan.changed()
+    assert plan.changed() is None
     assert PlanFile(None).changed() is None
 
 
