@@ -355,7 +355,10 @@ class Inbox(Protocol):
     """Where strips appear."""
 
     def listing(self) -> list[Candidate] | None:
-        """What is there now, the oldest first, or None if nobody can look; a FIFO gives a line once."""
+        """What is there now, the oldest first; None if nobody can look, or has not seen all of it yet.
+
+        A FIFO gives a line once.
+        """
         ...
 
     def close(self) -> None: ...

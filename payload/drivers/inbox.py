@@ -1,11 +1,16 @@
-"""Where strips appear: a folder that somebody fills, or a FIFO that is told their paths."""
+"""Where strips appear: a folder that somebody fills, or a FIFO that is told their paths.
+
+However much lies in the folder, one look at it is short: what it comes to is told when all has been seen.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 
 from payload.errors import StoreError
@@ -13,6 +18,10 @@ from payload.ports import Candidate, Inbox
 
 _LINE_MAX_BYTES = 4096
 _CHUNK_BYTES = 65536
+FILES_AT_ONCE = 2000
+"""So many are looked at in one call: some ten milliseconds."""
+FOLDER_FILES_MAX = 2000
+"""In and below one folder; the largest strip that is a folder has some two hundred."""
 _STRIP_SUFFIXES = {".yaml", ".yml", ".tif", ".tiff", ".xml"}
 
 
@@ -37,7 +46,8 @@ class _Stamp:
 class FolderInbox(Inbox):
     """Strips are the header files, GeoTIFFs and folders that lie in ``folder`` itself.
 
-    A raw header's stream counts as part of it: the stamp is of everything with the same stem.
+    A raw header's stream counts as part of it: the stamp is of everything with the same stem. Each
+    may be a link to elsewhere; below a folder no link to a folder is followed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,24 +61,39 @@ class FolderInbox(Inbox):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{folder}: cannot make the inbox: {error.strerror}") from error
+        self._look = self._looked()
 
     def listing(self) -> list[Candidate] | None:
         """What is there, the oldest first; what vanishes while we look is left out.
 
-        None if the folder itself cannot be read now. Every file is looked at once.
+        None if the folder itself cannot be read now, or the look has not come to its end: the next
+        call goes on with it. Every file is looked at once.
         """
+        try:
+            for _ in range(FILES_AT_ONCE):
+                next(self._look)
+        except StopIteration as end:
+            self._look = self._looked()
+            found: list[Candidate] | None = end.value
+            return found
+        return None
+
+    def _looked(self) -> Generator[None, None, list[Candidate] | None]:
+        """One look at everything, with a pause behind each file."""
         try:
             with os.scandir(self._folder) as entries:
                 there = [entry for entry in entries if not entry.name.startswith(".")]
         except OSError:
             return None
         stamps: dict[str, _Stamp] = {}
-        strips: list[tuple[int, os.DirEntry[str], _Stamp]] = []
+        strips: list[tuple[int, os.DirEntry[str], _Stamp | None]] = []
         for entry in there:
+            yield
             with suppress(OSError):
                 name = PurePath(entry.name)
                 if entry.is_dir():
-                    strips.append((entry.stat().st_mtime_ns, entry, _stamp_of_folder(entry.path)))
+                    folder_stamp = yield from _stamp_of_folder(entry.path)
+                    strips.append((entry.stat().st_mtime_ns, entry, folder_stamp))
                 elif entry.is_file():
                     stamp = stamps.setdefault(name.stem, _Stamp())
                     stamp.add(entry.stat())
@@ -125,12 +150,17 @@ def open_inbox(path: Path) -> Inbox:
     return FolderInbox(path)
 
 
-def _of_entry(entry: os.DirEntry[str], stamp: _Stamp) -> Candidate:
-    """A strip of the folder; one whose name is no text can neither be remembered nor told."""
+def _of_entry(entry: os.DirEntry[str], stamp: _Stamp | None) -> Candidate:
+    """A strip of the folder; one whose name is no text can neither be remembered nor told.
+
+    ``stamp`` is None for a folder of more than FOLDER_FILES_MAX files.
+    """
     try:
         entry.path.encode()
     except UnicodeEncodeError:
         return Candidate(_shown(os.fsencode(entry.path)), "", "the name is not UTF-8")
+    if stamp is None:
+        return Candidate(entry.path, "", f"a folder of more than {FOLDER_FILES_MAX} files is no strip")
     return Candidate(entry.path, stamp.text())
 
 
@@ -151,14 +181,20 @@ def _shown(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace").replace("\0", "\\0").strip()
 
 
-def _stamp_of_folder(path: str) -> _Stamp:
-    """Of all files in and below the folder at ``path``."""
-    stamp, unread = _Stamp(), [path]
+def _stamp_of_folder(path: str) -> Generator[None, None, _Stamp | None]:
+    """Of all files in and below the folder at ``path``, with a pause behind each; None for too many."""
+    stamp, unread, seen = _Stamp(), [path], 0
     while unread:
         with os.scandir(unread.pop()) as entries:
-            for entry in entries:
+            there = list(islice(entries, FOLDER_FILES_MAX + 1 - seen))
+        for entry in there:
+            yield
+            seen += 1
+            with suppress(OSError):  # gone meanwhile, or a link to itself
                 if entry.is_dir(follow_symlinks=False):
                     unread.append(entry.path)
                 elif entry.is_file():
                     stamp.add(entry.stat())
+        if seen > FOLDER_FILES_MAX:
+            return None
     return stamp

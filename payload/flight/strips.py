@@ -12,7 +12,7 @@ Rules:
    each time after a longer pause. They are more than a model on trial can end before it is given
    up: no strip is lost to a trial.
 5. With WAITING_MAX strips waiting the inbox is not looked at: it keeps them. While it cannot be
-   looked at, nothing is known to have gone from it.
+   looked at, or not all of it has been seen, nothing is known to have gone from it.
 6. Imaging that the ground has stopped stays stopped over a restart; the strip under way goes on
    where it was when imaging starts again.
 """
@@ -43,8 +43,6 @@ PAUSE_S, PAUSE_MAX_S = 1.0, 60.0
 WAITING_MAX = 1024
 _NS_PER_S = 1_000_000_000
 _LOOK_S = 0.5
-_FORGOTTEN_AT_ONCE = 32
-"""Each is one write to the disk, and a turn of the loop is short."""
 _FIRST, _WAITING, _SEEN = "strip/0/", "strip/1/", "seen/"
 _JOB, _STOPPED, _NUMBER = "job", "imaging_stopped", "strip_number"
 _OF_THE_BOARD = {StoreError.exit_code, NO_PROCESS}
@@ -162,10 +160,10 @@ class Strips(Quiet):
         paths = {candidate.path for candidate in there}
         changing = paths - set(taken)
         self._stamps = {path: stamp for path, stamp in self._stamps.items() if path in changing}
-        gone = [key for key in self._seen if key.removeprefix(_SEEN) not in paths]
-        for key in gone[:_FORGOTTEN_AT_ONCE]:
-            self._memory.drop(key)
-            del self._seen[key]
+        gone = {key: None for key in self._seen if key.removeprefix(_SEEN) not in paths}
+        if gone:
+            self._memory.put_all(gone)
+            self._seen = {key: stamp for key, stamp in self._seen.items() if key not in gone}
 
     def _take(self, place: str, paths: Sequence[str], seen: Mapping[str, str]) -> None:
         """All of them wait, in this order, and that is on the disk; or none does."""

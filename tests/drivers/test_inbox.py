@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from payload.drivers.inbox import FifoInbox, FolderInbox, open_inbox
+from payload.drivers import inbox as inbox_module
+from payload.drivers.inbox import FOLDER_FILES_MAX, FifoInbox, FolderInbox, open_inbox
 
 
 @pytest.fixture
@@ -81,6 +82,44 @@ def test_every_file_of_the_folder_is_looked_at_a_bounded_number_of_times(
     assert found is not None
     assert len(found) == 50
     assert scanned == [str(tmp_path)]
+
+
+def test_a_look_at_very_much_ends_in_a_later_call_and_then_tells_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "FILES_AT_ONCE", 100)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "band.jp2").touch()
+    folder = tmp_path / "in"
+    inbox = FolderInbox(folder)
+    for number in range(120):
+        written(folder, f"s{number:03d}.yaml", 1, number)
+    (folder / "t.SAFE").symlink_to(tmp_path / "elsewhere")
+    os.utime(tmp_path / "elsewhere", (200, 200))
+    for _ in range(3):
+        assert inbox.listing() is None
+        found = inbox.listing()
+        assert found is not None
+        assert [Path(each.path).name for each in found] == [f"s{n:03d}.yaml" for n in range(120)] + ["t.SAFE"]
+        assert found[-1].stamp.startswith("1:0:")
+
+
+def test_a_tree_that_is_no_strip_is_told_and_not_searched(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    inbox = FolderInbox(folder)
+    tree = tmp_path / "tree"
+    for number in range(FOLDER_FILES_MAX // 10):
+        (tree / str(number)).mkdir(parents=True)
+        for file in range(10):
+            (tree / str(number) / str(file)).touch()
+    (folder / "link").symlink_to(tree)
+    (folder / "round").symlink_to(folder)
+    (folder / "nowhere").symlink_to("nowhere")
+    written(folder, "s.yaml", 1, 100)
+    while (found := inbox.listing()) is None:
+        pass
+    faults = {Path(each.path).name: each.fault for each in found}
+    assert faults == {"link": "a folder of more than 2000 files is no strip", "round": "", "s.yaml": ""}
 
 
 def test_a_name_that_is_no_text_is_refused_by_name_and_the_others_are_told(tmp_path: Path) -> None:

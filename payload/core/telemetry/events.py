@@ -376,7 +376,7 @@ EVENTS = (
         _LOW,
         16,
         ("path", "reason"),
-        "Something in the inbox has no name that can be taken; left.",
+        "Something in the inbox has no name that can be taken, or is too large for a strip; left.",
     ),
     Event(
         821,
