@@ -51,11 +51,9 @@ class DictMemory(FlightMemory):
         self.facts[name] = value
 
     def put_all(self, values: Mapping[str, int | float | str | None]) -> None:
-        for name, value in values.items():
-            if value is None:
-                self.drop(name)
-            else:
-                self.put(name, value)
+        self.facts.update((name, value) for name, value in values.items() if value is not None)
+        for name in [name for name, value in values.items() if value is None]:
+            self.facts.pop(name, None)
 
     def drop(self, name: str) -> None:
         self.facts.pop(name, None)

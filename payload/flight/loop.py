@@ -1,7 +1,8 @@
 """The loop: wait for the ground, take what came, let every service do what is due, tell of it.
 
 Rules:
-1. One turn takes at most TURN_S of waiting; what is done in it is a matter of milliseconds.
+1. One turn takes at most TURN_S of waiting; what is done in it is a matter of milliseconds. Of what
+   the ground has sent as much is taken as WORK_S allows, the rest in the next turns, before more is read.
 2. The loop ends when it is told to, after the turn it is in; nothing that is under way is lost.
 3. A disk that takes nothing ends nothing: the ground is told, and the next turn tries again.
 """
@@ -19,6 +20,9 @@ from payload.ports import Clock, GroundLinks
 
 TURN_S = 0.2
 """How long the loop waits at most for the ground; so a signal is seen within this time, too."""
+WORK_S = 0.04
+"""Of one turn for what came, after which no more of it is begun."""
+_NS_PER_S = 1_000_000_000
 
 
 class Loop:
@@ -54,8 +58,10 @@ class Loop:
     def turn(self, timeout_s: float) -> None:
         """One turn, waiting at most ``timeout_s``."""
         wakes_on = [descriptor for service in self._services for descriptor in service.wakes_on()]
-        arrivals = self._links.wait(timeout_s, wakes_on)
-        self._uplink.receive(arrivals, self._now())
+        arrivals = [] if self._uplink.is_behind else self._links.wait(timeout_s, wakes_on)
+        now = self._now()
+        ends_ns = now.mono_ns + int(WORK_S * _NS_PER_S)
+        self._uplink.receive(arrivals, now, lambda: self._clock.mono_ns() >= ends_ns)
         for service in self._services:
             self._guarded(partial(service.poll, self._now()))
 

@@ -2,7 +2,8 @@
 
 Rules:
 1. A command is released when the clock has reached its time, in the order of the times, once:
-   it is forgotten on the disk before it is done, so that no power cut does it twice.
+   it is forgotten on the disk before it is done, so that no power cut does it twice. A turn
+   releases at most RELEASED_AT_ONCE; those behind them are not late by that.
 2. One that is later than the permitted lateness is held: the payload was off, or the clock
    has jumped. It stays, is told once, and is released when the ground enables the schedule.
 3. While the clock is not set nothing is released and everything stays. A clock that runs
@@ -17,7 +18,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from payload.core.clock import is_time_set
 from payload.core.packets import Failure, Request, Telecommand, request_of, unpack_telecommand
@@ -28,6 +29,8 @@ from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.ports import FlightMemory
 
 SCHEDULED_MAX = 256
+RELEASED_AT_ONCE = 4
+"""Each is one write to the disk and what it does, and a turn of the loop is short."""
 _NS_PER_S = 1_000_000_000
 _WAITING = "schedule/"
 _DISABLED = "schedule_disabled"
@@ -54,8 +57,9 @@ class Schedule(Quiet):
         self._waiting = {name: str(memory.get(name)) for name in memory.names(_WAITING)}
         self._told: set[str] = set()
         self._freed: set[str] = set()
-        """Late ones that the ground wants done all the same."""
+        """Those that are done however late it gets: seen in time, or the ground wants it so."""
         self._is_releasing = False
+        self._is_behind = False
         self._is_enabled = memory.get(_DISABLED) is None
         self._count()
 
@@ -70,24 +74,39 @@ class Schedule(Quiet):
             "list_schedule": self._list,
         }
 
+    def pause_s(self) -> float:
+        """None while more is due than one turn releases."""
+        return 0.0 if self._is_behind else super().pause_s()
+
     def poll(self, now: Now) -> None:
-        """What is due has been released or held."""
+        """What is due has been released or held, or some of it."""
+        self._is_behind = False
         if not self._waiting or not self._is_enabled or not is_time_set(now.utc_ns):
             return
         self._is_releasing = True
         try:
-            for name in self._due(now):
-                if self._is_enabled and name in self._waiting:  # until one of them says otherwise
-                    self._release_or_hold(name, now)
+            self._release_some(self._in_time(now), now)
         finally:
             self._is_releasing = False
 
-    def _release_or_hold(self, name: str, now: Now) -> None:
-        late_s = (now.utc_ns - _time_of(name)) / _NS_PER_S
-        if late_s > self._late_s() and name not in self._freed:
-            self._hold(name, late_s)
-        else:
-            self._release(name, now)
+    def _in_time(self, now: Now) -> list[str]:
+        """Of what is due all that is not too late; the others are held."""
+        found = []
+        for name in self._due(now):
+            late_s = (now.utc_ns - _time_of(name)) / _NS_PER_S
+            if late_s > self._late_s() and name not in self._freed:
+                self._hold(name, late_s)
+            else:
+                found.append(name)
+        return found
+
+    def _release_some(self, names: list[str], now: Now) -> None:
+        for name in names[:RELEASED_AT_ONCE]:
+            if self._is_enabled and name in self._waiting:  # until one of them says otherwise
+                self._release(name, now)
+        left = [name for name in names[RELEASED_AT_ONCE:] if name in self._waiting]
+        self._freed.update(left)
+        self._is_behind = bool(left)
 
     def _enable(self, call: Call) -> bool:
         self._memory.drop(_DISABLED)
@@ -103,10 +122,10 @@ class Schedule(Quiet):
         self._is_enabled = False
         return True
 
-    def _reset(self, call: Call) -> bool:
-        self._disable(call)
-        for name in list(self._waiting):
-            self._forget(name)
+    def _reset(self, _call: Call) -> bool:
+        self._memory.put_all({_DISABLED: 1, **dict.fromkeys(self._waiting)})
+        self._is_enabled = False
+        self._forgotten(list(self._waiting))
         return True
 
     def _insert(self, call: Call) -> bool:
@@ -132,15 +151,15 @@ class Schedule(Quiet):
         return True
 
     def _delete(self, call: Call) -> bool:
-        wanted: dict[str, None] = {}
+        wanted: dict[str, None] = {}  # each once, however often it is named
         for group in call.groups:
             request = Request(int(group["request_packet_id"]), int(group["request_sequence"]))
             found = [name for name in self._waiting if _request_of(name) == request]
             if not found:
                 raise CommandError("no such command is scheduled", Failure.NOT_SCHEDULED)
-            wanted.update(dict.fromkeys(found))  # each once, however often it is named
-        for name in wanted:
-            self._forget(name)
+            wanted.update(dict.fromkeys(found))
+        self._memory.put_all(wanted)
+        self._forgotten(wanted)
         return True
 
     def _list(self, call: Call) -> bool:
@@ -167,7 +186,8 @@ class Schedule(Quiet):
 
     def _release(self, name: str, now: Now) -> None:
         packet = bytes.fromhex(self._waiting[name])
-        self._forget(name)
+        self._memory.drop(name)
+        self._forgotten([name])
         try:
             command, groups, found = self._parse(packet)
         except CommandError as error:  # the program has changed since it was scheduled
@@ -182,11 +202,12 @@ class Schedule(Quiet):
             return
         self._do(command, groups, found, now)
 
-    def _forget(self, name: str) -> None:
-        self._memory.drop(name)
-        del self._waiting[name]
-        self._told.discard(name)
-        self._freed.discard(name)
+    def _forgotten(self, names: Iterable[str]) -> None:
+        """They are on the disk no more, and so wait no more."""
+        for name in names:
+            del self._waiting[name]
+            self._told.discard(name)
+            self._freed.discard(name)
         self._count()
 
     def _count(self) -> None:

@@ -8,10 +8,13 @@ Rules:
 3. Every accepted command ends in exactly one report of completion or failure.
 4. A disk that takes nothing ends nothing: a command fails with it, a packet of a file is lost.
 5. Bytes that are in no packet of ours are counted, and told as an event.
+6. What came is taken in its order, and as much of it at once as there is time for. While some is left
+   the loop reads no more: a sender by TCP waits, datagrams wait in the kernel as long as it has room.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from payload.core.cfdp.packets import file_packet_id, pdu_of
@@ -70,27 +73,55 @@ class Uplink:
         self._ids = [packet_id_of(apid, is_command=True)]
         self._ids += [file_packet_id(other, is_ground=True) for other in self._others]
         self._scans: dict[int, tuple[PacketScan, int]] = {}
+        self._arrivals: deque[Arrival] = deque()
+        self._packets: deque[bytes] = deque()
+        """Of the arrivals before those above: taken first."""
         for name in ("commands_accepted", "commands_rejected", "commands_unauthentic", "commands_failed"):
             telemetry.set(name, 0)
         telemetry.set("discarded_bytes", 0)
         telemetry.set("replay_counter", guard.last_counter)
 
-    def receive(self, arrivals: Sequence[Arrival], now: Now) -> None:
-        """Every whole packet in what came is taken, in order."""
-        for arrival in arrivals:
-            if arrival.is_end and self._is_damaged_command(arrival):
-                self._take_command(arrival.content, now)
-                continue
-            scan, _ = self._scans.get(arrival.origin) or (self._new_scan(), 0)
-            before = scan.discarded_bytes
-            packets = scan.feed(arrival.content)
-            if arrival.is_end:
-                packets += scan.give_up()
-                self._scans.pop(arrival.origin, None)
+    @property
+    def is_behind(self) -> bool:
+        """Whether some of what came is not taken yet."""
+        return bool(self._packets or self._arrivals)
+
+    def receive(
+        self, arrivals: Sequence[Arrival], now: Now, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Every whole packet in what came is taken, in order; once it ``is_over``, the rest next time."""
+        if self.is_behind:  # nobody has read on meanwhile: half a packet is not late by that
+            self._scans = {origin: (scan, now.mono_ns) for origin, (scan, _) in self._scans.items()}
+        self._arrivals += arrivals
+        self._take_some(now, is_over)
+        if not self.is_behind:
+            self._give_up_late(now)
+            self._take_some(now, is_over)
+
+    def _take_some(self, now: Now, is_over: Callable[[], bool]) -> None:
+        """At least one packet, or piece of what came, is taken if there is one."""
+        while self.is_behind:
+            if self._packets:
+                self._take(self._packets.popleft(), now)
             else:
-                self._scans[arrival.origin] = (scan, now.mono_ns)
-            self._take(packets, scan.discarded_bytes - before, now)
-        self._give_up_late(now)
+                self._scan(self._arrivals.popleft(), now)
+            if is_over():
+                return
+
+    def _scan(self, arrival: Arrival, now: Now) -> None:
+        """Finds the packets in it."""
+        if arrival.is_end and self._is_damaged_command(arrival):
+            self._packets.append(arrival.content)
+            return
+        scan, _ = self._scans.get(arrival.origin) or (self._new_scan(), 0)
+        before = scan.discarded_bytes
+        self._packets += scan.feed(arrival.content)
+        if arrival.is_end:
+            self._packets += scan.give_up()
+            self._scans.pop(arrival.origin, None)
+        else:
+            self._scans[arrival.origin] = (scan, now.mono_ns)
+        self._count_discarded(scan.discarded_bytes - before)
 
     def do(self, command: Command, groups: list[Arguments], found: Telecommand, now: Now) -> None:
         """An accepted command is done, or on its way: at once or when its time has come."""
@@ -118,26 +149,27 @@ class Uplink:
         for origin, (scan, last_ns) in self._scans.items():
             if scan.held_bytes and now.mono_ns - last_ns > _HELD_MAX_NS:
                 before = scan.discarded_bytes
-                packets = scan.give_up()
+                self._packets += scan.give_up()
                 self._scans[origin] = (scan, now.mono_ns)
-                self._take(packets, scan.discarded_bytes - before, now)
+                self._count_discarded(scan.discarded_bytes - before)
 
-    def _take(self, packets: Sequence[bytes], discarded_bytes: int, now: Now) -> None:
+    def _count_discarded(self, discarded_bytes: int) -> None:
         if discarded_bytes:
             self._telemetry.add("discarded_bytes", discarded_bytes)
             self._telemetry.event("uplink_damaged", discarded_bytes=discarded_bytes)
-        for packet in packets:
-            other = self._others.get(apid_of(packet))
-            if other is None:
-                self._take_command(packet, now)
-            elif self._is_sound(packet):
-                try:
-                    other(pdu_of(packet, apid_of(packet) not in self._untagged), now)
-                except StoreError as error:  # the packet is lost, as on a bad link; those behind it are not
-                    self._telemetry.event("store_error", reason=str(error))
-            else:
-                wrong = CommandError("a packet of a file without the right tag", Failure.NOT_AUTHENTIC)
-                self._reject(request_of(packet), None, wrong)
+
+    def _take(self, packet: bytes, now: Now) -> None:
+        other = self._others.get(apid_of(packet))
+        if other is None:
+            self._take_command(packet, now)
+        elif self._is_sound(packet):
+            try:
+                other(pdu_of(packet, apid_of(packet) not in self._untagged), now)
+            except StoreError as error:  # the packet is lost, as on a bad link; those behind it are not
+                self._telemetry.event("store_error", reason=str(error))
+        else:
+            wrong = CommandError("a packet of a file without the right tag", Failure.NOT_AUTHENTIC)
+            self._reject(request_of(packet), None, wrong)
 
     def _take_command(self, packet: bytes, now: Now) -> None:
         found: Telecommand | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,19 +12,38 @@ from hypothesis import strategies as st
 from payload.core.packets import Failure, Request, Telecommand, pack_telecommand, request_of
 from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
-from payload.errors import CommandError
+from payload.errors import CommandError, StoreError
 from payload.flight.calls import Call, Now
-from payload.flight.schedule import SCHEDULED_MAX, Schedule
+from payload.flight.schedule import RELEASED_AT_ONCE, SCHEDULED_MAX, Schedule
 from tests.on_board import NOON_UTC_NS, DictMemory, S, Sent, ToldClock
 
 APID, LATE_S = 100, 60.0
+
+
+class Counting(DictMemory):
+    """Counts what is written; the disk is full when the test says so."""
+
+    writes = 0
+    is_full = False
+
+    def put(self, name: str, value: int | float | str) -> None:
+        self.put_all({name: value})
+
+    def drop(self, name: str) -> None:
+        self.put_all({name: None})
+
+    def put_all(self, values: Mapping[str, int | float | str | None]) -> None:
+        if self.is_full:
+            raise StoreError("disk full")
+        self.writes += 1
+        super().put_all(values)
 
 
 class Board:
     """A schedule, and what it did."""
 
     def __init__(self) -> None:
-        self.clock, self.memory = ToldClock(), DictMemory()
+        self.clock, self.memory = ToldClock(), Counting()
         self.done: list[tuple[int, float]] = []
         self.boot()
 
@@ -129,6 +149,7 @@ def test_rule_3_however_the_clock_jumps_nothing_is_lost_or_done_twice(jumps: lis
     assert all(0 <= at - sequence <= LATE_S for sequence, at in board.done)
     board.clock.utc = NOON_UTC_NS + 10**6 * S
     board.command("enable_schedule")
+    board.passes(3)
     assert sorted(sequence for sequence, _ in board.done) == list(range(100, 1000, 100))
 
 
@@ -216,7 +237,7 @@ def test_rule_6_a_scheduled_enable_lets_the_late_ones_go_however_many_do_so() ->
     board.command(
         "schedule_commands", *(due(100, about("enable_schedule", number)) for number in range(100, 200))
     )
-    board.passes(40)
+    board.passes(100)
     assert sorted(sequence for sequence, _ in board.done) == [*range(200), 1000]
 
 
@@ -250,6 +271,35 @@ def test_no_more_than_so_many_wait() -> None:
     assert refusal.value.failure_code == Failure.SCHEDULE_FULL
     board.command("reset_schedule")
     assert board.memory.names("schedule/") == []
+
+
+def test_rule_1_many_that_are_due_together_are_released_in_order_some_a_turn_and_none_is_late() -> None:
+    board = Board()
+    for first in range(0, SCHEDULED_MAX, 32):
+        board.at(*((10 + number / SCHEDULED_MAX, number) for number in range(first, first + 32)))
+    board.clock.passes(11.0)
+    for turn in range(1, SCHEDULED_MAX // RELEASED_AT_ONCE + 1):
+        board.schedule.poll(board.clock.passes(LATE_S / 4))
+        assert [sequence for sequence, _ in board.done] == list(range(turn * RELEASED_AT_ONCE))
+        assert (board.schedule.pause_s() == 0.0) == (len(board.done) < SCHEDULED_MAX)
+    assert board.telemetry.counts == {}
+
+
+@pytest.mark.parametrize("name", ["reset_schedule", "unschedule_commands"])
+def test_many_are_forgotten_in_one_write_or_none_is(name: str) -> None:
+    board = Board()
+    board.at(*((10, number) for number in range(20)))
+    groups = [request_of(ping(number)).fields() for number in range(20)] if name[0] == "u" else []
+    board.memory.is_full = True
+    with pytest.raises(StoreError):
+        board.command(name, *groups)
+    assert len(board.memory.names("schedule/")) == 20
+    board.memory.is_full = False
+    writes = board.memory.writes
+    board.command(name, *groups)
+    assert (board.memory.names("schedule/"), board.memory.writes) == ([], writes + 1)
+    board.passes(40)
+    assert board.done == []
 
 
 def test_rule_5_what_is_disabled_stays_disabled_over_a_restart() -> None:

@@ -135,6 +135,32 @@ def test_half_a_packet_is_given_up_after_a_while_and_what_lies_behind_it_is_take
     assert board.telemetry.values["discarded_bytes"] == len(longer)
 
 
+@given(
+    cuts=st.lists(st.integers(1, 400), max_size=6),
+    overs=st.lists(st.booleans(), max_size=40),
+)
+@settings(max_examples=50)
+def test_rule_6_what_is_left_for_the_next_turns_is_taken_once_and_in_order(
+    cuts: list[int], overs: list[bool]
+) -> None:
+    """However the stream is cut, and whenever a turn is over; a turn may take long."""
+    board = Board()
+    board.service.pdus = []
+    stream = b""
+    for number in range(1, 9):
+        noise = b"\x00noise" * (number % 3)
+        stream += noise + ping(number) + pack_file_packet(FILES_APID, True, number, b"%d" % number, KEY)
+    left, now = list(overs), board.clock.now()
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(stream)], strict=True):
+        board.uplink.receive([Arrival(1, stream[start:end], False)], now, lambda: not left or left.pop())
+        while board.uplink.is_behind:
+            now = board.clock.passes(5.0)
+            board.uplink.receive([], now, lambda: not left or left.pop())
+    assert board.telemetry.values["commands_accepted"] == board.service.pings == 8
+    assert board.service.pdus == [b"%d" % number for number in range(1, 9)]
+    assert board.telemetry.counts.keys() <= {"uplink_damaged"}
+
+
 def test_a_packet_of_a_file_without_the_right_tag_is_counted_told_and_not_taken() -> None:
     board = Board()
     good = pack_file_packet(FILES_APID, True, 7, b"pdu", KEY)
