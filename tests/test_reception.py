@@ -168,3 +168,19 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(tmp_path: Path) -> None
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert found.stderr == f"tools.uplink: {tmp_path / 'none'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--to", "no.such.host.invalid:5"], "tools.uplink: no.such.host.invalid:5: cannot be sent to: "),
+        (["--to", "127.0.0.1:5", "--rate-bit-s", "0"], "--rate-bit-s 0: must be above 0"),
+        (["--to", "127.0.0.1:5", "--rate-bit-s", "nan"], "--rate-bit-s nan: must be above 0"),
+    ],
+)
+def test_a_link_that_cannot_be_is_refused_in_one_line(tmp_path: Path, words: list[str], what: str) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    command = [sys.executable, "-m", "tools.uplink", str(tmp_path / "file"), *words]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert what in found.stderr.splitlines()[-1]

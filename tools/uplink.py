@@ -104,7 +104,7 @@ def ask(link: socket.socket, content: bytes) -> list[tuple[int, int]] | None:
 
 
 def main() -> int:
-    """Files, or one pass; 0 if the whole file is there, 1 if not, 2 if it cannot be read or written."""
+    """Files, or one pass; 0 if the whole file is there, 1 if not, 2 if it cannot be read, written or sent."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.uplink",
         description=__doc__,
@@ -117,6 +117,8 @@ def main() -> int:
     parser.add_argument("--rate-bit-s", type=float, default=64_000.0, metavar="R", help="of the link (64000)")
     parser.add_argument("--pass-s", type=float, default=480.0, metavar="T", help="length of the pass (480)")
     asked = parser.parse_args()
+    if not asked.rate_bit_s > 0:
+        parser.error(f"--rate-bit-s {asked.rate_bit_s:g}: must be above 0")
     try:
         content = asked.file.read_bytes()
         chunks = write_chunk_files(content, asked.drop) if asked.drop else 0
@@ -129,7 +131,11 @@ def main() -> int:
     address = parse_address(asked.to)
     if address is None:
         parser.error(f"--to {asked.to}: must be HOST:PORT")
-    found = send_pass(content, address, asked.rate_bit_s, asked.pass_s)
+    try:
+        found = send_pass(content, address, asked.rate_bit_s, asked.pass_s)
+    except OSError as error:
+        print(f"tools.uplink: {asked.to}: cannot be sent to: {error.strerror}", file=sys.stderr)
+        return 2
     rest = "nobody answered" if found.missing_bytes is None else f"{found.missing_bytes} bytes are missing"
     print(f"{found.chunks} chunks, {found.sent_bytes} bytes in {found.seconds:.1f} s; {rest}")
     return 0 if found.missing_bytes == 0 else 1
