@@ -215,7 +215,6 @@ def _services(
             memory,
             drivers.file,
             lambda: settings.config.service.housekeeping_s,
-            lambda: drivers.links.lost_packets,
             started,
         ),
         Reporting(telemetry, downlink, memory, drivers.file, started),

@@ -252,12 +252,13 @@ class Arrival:
     """Bytes that came from the ground in one piece.
 
     ``origin`` tells one stream from another; ``is_end``: nothing of this stream follows, as
-    after every datagram and when a connection is closed.
+    after every datagram and when a connection is closed; ``is_replaced``: it made room for another.
     """
 
     origin: int
     content: bytes
     is_end: bool
+    is_replaced: bool = False
 
 
 class GroundLinks(Protocol):
@@ -267,8 +268,8 @@ class GroundLinks(Protocol):
         """What has come; returns at once if there is something, or one of ``wakes_on`` is readable."""
         ...
 
-    def send(self, packet: bytes) -> None:
-        """The packet is on its way on every link that is there; never blocks."""
+    def send(self, packet: bytes) -> bool:
+        """The packet is on its way on every link that takes it, and that is one at least; never blocks."""
         ...
 
     def close(self) -> None: ...
@@ -355,10 +356,7 @@ class Inbox(Protocol):
     """Where strips appear."""
 
     def listing(self) -> list[Candidate] | None:
-        """What is there now, the oldest first; None if nobody can look, or has not seen all of it yet.
-
-        A FIFO gives a line once.
-        """
+        """What is there now, the oldest first, or None while that is not known; a FIFO gives a line once."""
         ...
 
     def close(self) -> None: ...

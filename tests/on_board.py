@@ -67,7 +67,11 @@ class Sent:
 
     def __init__(self, apid: int, clock: Clock, telemetry: Telemetry) -> None:
         self.packets: list[bytes] = []
-        self.downlink = Downlink(apid, clock, telemetry, self.packets.append)
+        self.downlink = Downlink(apid, clock, telemetry, self._send)
+
+    def _send(self, packet: bytes) -> bool:
+        self.packets.append(packet)
+        return True
 
     def names(self) -> list[str]:
         """The kinds of the packets so far."""

@@ -86,8 +86,6 @@ class SocketLinks(GroundLinks):
         self._tcp: socket.socket | None = None
         self._udp_to = udp_to
         self._connections: dict[int, _Connection] = {}  # the one silent longest first
-        self.lost_packets = 0
-        """Packets that a connection's full buffer or a missing receiver has cost so far."""
         try:
             if udp_listen:
                 self._udp = _opened(udp_listen, socket.SOCK_DGRAM)
@@ -128,15 +126,14 @@ class SocketLinks(GroundLinks):
             arrivals += self._accept(self._tcp)
         return arrivals
 
-    def send(self, packet: bytes) -> None:
-        """The packet is on its way on every link that is there."""
+    def send(self, packet: bytes) -> bool:
+        """The packet is on its way on every link that takes it, and that is one at least."""
+        takers = sum([connection.send(packet) for connection in self._connections.values()])
         if self._udp and self._udp_to:
-            try:
+            with suppress(OSError):  # nobody there, or no room in the kernel: telemetry is not repeated
                 self._udp.sendto(packet, self._udp_to)
-            except OSError:  # nobody there, or no room in the kernel: telemetry is not repeated
-                self.lost_packets += 1
-        for connection in self._connections.values():
-            self.lost_packets += not connection.send(packet)
+                takers += 1
+        return takers > 0
 
     def close(self) -> None:
         """Every socket is closed."""
@@ -165,9 +162,9 @@ class SocketLinks(GroundLinks):
         self._connections[origin] = self._connections.pop(origin)
         return [Arrival(origin, content, is_end=False)]
 
-    def _ended(self, origin: int) -> Arrival:
+    def _ended(self, origin: int, is_replaced: bool = False) -> Arrival:
         self._connections.pop(origin).stream.close()
-        return Arrival(origin, b"", is_end=True)
+        return Arrival(origin, b"", is_end=True, is_replaced=is_replaced)
 
     def _accept(self, listener: socket.socket) -> list[Arrival]:
         """A new connection is there; the end of the one that it takes the place of."""
@@ -184,7 +181,7 @@ class SocketLinks(GroundLinks):
             stream.close()
             return []
         is_full = len(self._connections) >= CONNECTIONS_MAX
-        ended = [self._ended(next(iter(self._connections)))] if is_full else []
+        ended = [self._ended(next(iter(self._connections)), is_replaced=True)] if is_full else []
         self._connections[stream.fileno()] = _Connection(stream)
         return ended
 

@@ -17,13 +17,15 @@ class Downlink:
     Sequence counts start at 0 with the service: a gap is a loss, a fall to 0 a restart.
     """
 
-    def __init__(self, apid: int, clock: Clock, telemetry: Telemetry, send: Callable[[bytes], None]) -> None:
+    def __init__(self, apid: int, clock: Clock, telemetry: Telemetry, send: Callable[[bytes], bool]) -> None:
+        """``send`` gives a packet to the links, and says whether one of them took it."""
         self._apid = apid
         self._clock = clock
         self._telemetry = telemetry
         self._send = send
         self._sequence = 0
         self._message_counts: dict[tuple[int, int], int] = {}
+        telemetry.set("lost_packets", 0)
 
     def report(self, name: str, values: Mapping[str, Value | None], destination_id: int = 0) -> None:
         """The report ``name`` of `core.reports` is on its way, with the time of now.
@@ -49,7 +51,8 @@ class Downlink:
         self._sequence += 1
         self._message_counts[kind] = count + 1
         self._telemetry.add("telemetry_packets")
-        self._send(packet)
+        if not self._send(packet):
+            self._telemetry.add("lost_packets")
 
     def send(self, packet: bytes) -> None:
         """A whole space packet of another APID goes down as it is."""

@@ -32,7 +32,6 @@ class Housekeeping(Quiet):
         memory: FlightMemory,
         file: TelemetryFile,
         interval_s: Callable[[], float],
-        lost_packets: Callable[[], int],
         started: Now,
     ) -> None:
         """``interval_s`` is asked anew every time: it may be changed in flight."""
@@ -41,7 +40,6 @@ class Housekeeping(Quiet):
         self._memory = memory
         self._file = file
         self._interval_s = interval_s
-        self._lost_packets = lost_packets
         self._started_ns = started.mono_ns
         self._next_ns = started.mono_ns
         self._intervals = 0
@@ -70,7 +68,6 @@ class Housekeeping(Quiet):
 
     def _measure(self, now: Now) -> None:
         self._telemetry.set("uptime_s", (now.mono_ns - self._started_ns) / _NS_PER_S)
-        self._telemetry.set("lost_packets", self._lost_packets())
 
     def _reading(self, structure: Structure) -> tuple[str, Mapping[str, Value | None]]:
         """The report of a structure, and what is in it now."""

@@ -110,6 +110,8 @@ class Uplink:
 
     def _scan(self, arrival: Arrival, now: Now) -> None:
         """Finds the packets in it."""
+        if arrival.is_replaced:
+            self._telemetry.event("connection_replaced")
         if arrival.is_end and self._is_damaged_command(arrival):
             self._packets.append(arrival.content)
             return

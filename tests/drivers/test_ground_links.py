@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -91,12 +92,31 @@ def test_a_new_connection_takes_the_place_of_the_one_that_was_silent_longest(lin
         assert [arrival.content for arrival in arrived(links)] == [b"command"]
     assert links.tcp_address
     newest = socket.create_connection(links.tcp_address, timeout=5.0)
-    assert [(arrival.content, arrival.is_end) for arrival in arrived(links)] == [(b"", True)]
+    assert [(arrival.content, arrival.is_end, arrival.is_replaced) for arrival in arrived(links)] == [
+        (b"", True, True)
+    ]
     assert [has_ended(peer) for peer in (*peers, newest)] == [False, True, False, False, False]
     newest.sendall(b"command")
     assert [arrival.content for arrival in arrived(links)] == [b"command"]
     assert len(links._connections) == CONNECTIONS_MAX
     for peer in (*peers, newest):
+        peer.close()
+
+
+def test_a_packet_is_lost_when_no_link_takes_it(links: SocketLinks) -> None:
+    assert not links.send(b"x")  # nobody is there
+    deaf, hearing = connected(links), connected(links)
+    hearing.setblocking(False)
+    packet = bytes(65536)
+    for _ in range(256):  # more than the kernel and the buffer of one that does not read hold
+        assert links.send(packet)
+        with suppress(BlockingIOError):
+            while hearing.recv(1 << 20):
+                pass
+    assert not next(iter(links._connections.values())).send(packet)
+    while links.send(packet):
+        pass
+    for peer in (deaf, hearing):
         peer.close()
 
 

@@ -20,8 +20,8 @@ class NoLinks(GroundLinks):
     def wait(self, _timeout_s: float, _wakes_on: Sequence[int]) -> list[Arrival]:
         return []
 
-    def send(self, packet: bytes) -> None:
-        """Nobody is there."""
+    def send(self, _packet: bytes) -> bool:
+        return False
 
     def close(self) -> None:
         """Nothing is open."""

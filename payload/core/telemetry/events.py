@@ -11,12 +11,14 @@ from payload.types import Severity
 _INFO, _LOW, _MEDIUM, _HIGH = Severity.INFO, Severity.LOW, Severity.MEDIUM, Severity.HIGH
 
 EVENTS = (
-    Event(101, "strip_started", _INFO, 1, ("strip_id", "rows", "columns", "tiles"), "A strip begins."),
-    Event(102, "strip_resumed", _INFO, 1, ("strip_id", "tiles_done"), "A strip goes on after an early end."),
-    Event(103, "strip_finished", _INFO, 1, ("strip_id", "tiles_done"), "The last tile is committed."),
-    Event(104, "strip_refused", _HIGH, 1, ("reason",), "The strip cannot be opened or read on; it is left."),
+    Event(101, "strip_started", _INFO, 16, ("strip_id", "rows", "columns", "tiles"), "A strip begins."),
+    Event(102, "strip_resumed", _INFO, 16, ("strip_id", "tiles_done"), "A strip goes on after an early end."),
+    Event(103, "strip_finished", _INFO, 16, ("strip_id", "tiles_done"), "The last tile is committed."),
+    Event(104, "strip_refused", _HIGH, 16, ("reason",), "The strip cannot be opened or read on; it is left."),
     Event(105, "rows_damaged", _LOW, 32, ("row", "fault"), "Rows are damaged or missing; they are no data."),
-    Event(106, "rows_short", _MEDIUM, 1, ("row",), "The strip ended before its last row; no data from here."),
+    Event(
+        106, "rows_short", _MEDIUM, 16, ("row",), "The strip ended before its last row; no data from here."
+    ),
     Event(
         107,
         "strip_model_changed",
@@ -385,5 +387,8 @@ EVENTS = (
         16,
         ("silence_s",),
         "The process of a strip or of a job said nothing for so long; killed.",
+    ),
+    Event(
+        822, "connection_replaced", _LOW, 4, (), "A new connection took the place of the one silent longest."
     ),
 )

@@ -91,7 +91,7 @@ CHANNELS = (
         "queued bytes over the queue's capacity",
         Limits(yellow_high=0.95),
     ),
-    Channel(38, "lost_packets", "packets", int, False, "telemetry that found no room on a link"),
+    Channel(38, "lost_packets", "packets", int, False, "telemetry that no link took"),
     Channel(41, "workers_bytes", "bytes", int, True, "resident memory of the engines' own processes"),
     Channel(42, "engine_losses", "times", int, False, "devices lost or demoted"),
     Channel(43, "engine_recycles", "times", int, False, "devices started anew because they were worn"),
