@@ -272,7 +272,7 @@ def test_an_error_can_be_told_as_its_event(kind: type[PayloadError]) -> None:
 
 
 def test_every_error_has_its_own_exit_code() -> None:
-    codes = [kind.exit_code for kind in every_error()]
+    codes = [*(kind.exit_code for kind in every_error()), errors.NO_SPACE, errors.NO_PROCESS]
     assert len(set(codes)) == len(codes)
 
 

@@ -31,7 +31,7 @@ from payload.drivers.store_rows import (
     record_of,
     text_of,
 )
-from payload.errors import StoreError
+from payload.errors import StoreError, StripError
 from payload.types import Product, QueueEntry, TileRecord
 
 _PAGE_BYTES = 65536  # a body of a megabyte is sixteen pages: half the time of pages of 8192
@@ -95,7 +95,8 @@ class SqliteProductStore:
                 made so, says which model made it, and stays.
 
         Raises:
-            StoreError: tiles of this strip are here and were made otherwise.
+            StripError: tiles of this strip are here and were made otherwise.
+            StoreError: nothing changed; disk full or damaged.
         """
         with self._transaction():
             self._run("INSERT OR IGNORE INTO strip VALUES (?, ?)", (strip_id, fingerprint))
@@ -103,9 +104,10 @@ class SqliteProductStore:
             if begun == fingerprint:
                 return False
             if begun not in earlier:
-                raise StoreError(
+                raise StripError(
                     f"{self._path}: strip {strip_id} was begun here with another configuration, model or "
-                    f"strip file ({begun[:8]}, now {fingerprint[:8]}); go on with those, or use another --out"
+                    f"strip file ({begun[:8]}, now {fingerprint[:8]}); go on with those, or use another "
+                    "strip_id or --out"
                 )
             self._run("UPDATE strip SET fingerprint = ? WHERE strip_id = ?", (fingerprint, strip_id))
             return True

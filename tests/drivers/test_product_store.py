@@ -17,7 +17,7 @@ from payload.core.sealed import SEAL_BYTES, sealed
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.drivers.store_rows import APPLICATION_ID, SCHEMA_VERSION
-from payload.errors import StoreError
+from payload.errors import StoreError, StripError
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 
 STRIP = "S2A_TEST"
@@ -169,7 +169,7 @@ def test_a_strip_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
     store.begin_strip(STRIP, "aaaa")
     store.begin_strip(STRIP, "aaaa")
     store.begin_strip("another strip", "bbbb")
-    with pytest.raises(StoreError, match="begun here with another configuration"):
+    with pytest.raises(StripError, match="begun here with another configuration"):
         store.begin_strip(STRIP, "bbbb")
     store.close()
 
@@ -300,6 +300,7 @@ try:
     store.commit_tile(record(1), big, [])
 except StoreError as error:
     print(error)
+    assert not error.is_disk_full  # the kernel says so in other words
 assert state(store) == before
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 store.commit_tile(record(1), big, [1])
@@ -334,8 +335,9 @@ def test_the_database_says_when_it_is_full_and_nothing_changes(tmp_path: Path) -
     store.commit_tile(record(0), [pair(store, "P0")], [])
     before = state(store)
     store._run("PRAGMA max_page_count = 20")
-    with pytest.raises(StoreError, match=r"full; what was queued is still there"):
+    with pytest.raises(StoreError, match=r"full; what was queued is still there") as full:
         store.commit_tile(record(1), [pair(store, "P1", 1_000_000)], [])
+    assert full.value.is_disk_full
     assert state(store) == before
     store.close()
 
