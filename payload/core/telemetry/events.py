@@ -148,7 +148,14 @@ EVENTS = (
     ),
     Event(402, "product_refused", _LOW, 16, ("product_id", "size_bytes", "value"), "The queue has no room."),
     Event(403, "store_error", _HIGH, 4, ("reason",), "The store cannot be opened or written; the walk ends."),
-    Event(404, "product_damaged", _MEDIUM, 16, ("product_id",), "Its CRC-32 is wrong: not sent, and gone."),
+    Event(
+        404,
+        "product_damaged",
+        _MEDIUM,
+        16,
+        ("product_id",),
+        "Not sent: its CRC-32 is wrong and it is gone, or it cannot be read and waits.",
+    ),
     Event(
         405,
         "queue_trimmed",
