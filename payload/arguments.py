@@ -31,9 +31,10 @@ exit codes
   1  something not foreseen             8  the engine was lost
   2  command line or configuration      9  the engine's answer cannot be right
   3  the memory plan does not fit      10  a product is damaged or of another version
-  4  the strip cannot be read          11  a command is not accepted or cannot be done
+  4  the strip cannot be read, or was  11  a command is not accepted or cannot be done
+     begun here otherwise              12  the disk is full
   5  the queue or the output cannot    16  an update was refused; the old model runs on
-     be opened or written (disk full, 130  ended by Ctrl-C
+     be opened or written (damaged,   130  ended by Ctrl-C
      other version, in use)
   6  a model is not what its manifest says
 

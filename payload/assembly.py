@@ -210,7 +210,8 @@ def begin_strip(
     """The strip's tiles may follow; those that an earlier model has made stay.
 
     Raises:
-        StoreError: the strip was begun with another configuration, or a model that nobody knows.
+        StripError: the strip was begun with another configuration, or a model that nobody knows.
+        StoreError: the store cannot be read or written.
     """
 
     def mark(models: Mapping[Task, str]) -> str:

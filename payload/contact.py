@@ -20,7 +20,7 @@ from payload.config import AgeingConfig
 from payload.core.downlink import DownlinkQueue
 from payload.core.pass_plan import Fitting, aged, plan_pass
 from payload.core.sealed import is_sealed
-from payload.errors import LinkError
+from payload.errors import LinkError, StoreError
 from payload.ports import Link, ProductStore
 from payload.types import Contact, QueueEntry
 
@@ -31,10 +31,10 @@ class ContactReport:
 
     Attributes:
         sent, refused: product ids in the order in which they went.
-        damaged: what was no longer what was made, and is gone.
+        damaged: what was no longer what was made, and is gone, or could not be read, and waits.
         idle_bytes: room that was left; nothing that still waits would have fitted, unless it
-            was refused, belongs behind an earlier layer of its tile that did not fit, or the
-            contact broke off.
+            was refused, could not be read, belongs behind an earlier layer of its tile that did
+            not fit, or the contact broke off.
         broken: why the contact ended early, or "".
     """
 
@@ -70,17 +70,18 @@ def run_contact(
     """The best of the queue that fits the contact is on the ground (`pass_order`).
 
     Raises:
-        StoreError: the store cannot be read or written; what was sent last may go once more.
+        StoreError: the list of what waits cannot be read, or a product not be held, released or
+            acknowledged; what was sent last may go once more.
     """
     room_bytes = contact.capacity_bytes
     sent: list[str] = []
-    damaged: list[str] = []
+    damaged: dict[int, str] = {}
     refused: dict[int, str] = {}
     sent_bytes, broken = 0, ""
     going = Fitting(pass_order(queue.waiting(), room_bytes, contact.start_utc_ns, ageing))
     while True:
         if store.has_changed():  # a run goes on beside this contact
-            queue.follow(store.entries(), {*store.held(), *refused})
+            queue.follow(store.entries(), {*store.held(), *refused, *damaged})
             going = Fitting(pass_order(queue.waiting(), room_bytes, contact.start_utc_ns, ageing))
         entry = going.next(room_bytes)
         if entry is None:
@@ -88,11 +89,10 @@ def run_contact(
         if not store.hold(entry.entry_id):  # evicted a moment ago; the queue follows next
             continue
         queue.take(entry.entry_id)
-        body = store.body(entry.entry_id)
-        if not is_sealed(body):  # SQLite has no checksums; the pass is not for what the ground refuses
-            store.discard(entry.entry_id)
-            queue.follow(store.entries(), {*store.held(), *refused})
-            damaged.append(entry.product_id)
+        body = _whole_body(store, entry.entry_id)
+        if body is None:
+            damaged[entry.entry_id] = entry.product_id
+            queue.follow(store.entries(), {*store.held(), *refused, *damaged})
             continue
         try:
             is_down = link.send(entry.product_id, body)
@@ -110,15 +110,27 @@ def run_contact(
         else:
             store.release(entry.entry_id)
             refused[entry.entry_id] = entry.product_id
-    if refused:  # only now do they wait again, or they would be taken again at once
+    if refused or damaged:  # only now do they wait again, or they would be taken again at once
         queue.follow(store.entries(), store.held())
     return ContactReport(
         tuple(sent),
         tuple(refused.values()),
-        tuple(damaged),
+        tuple(damaged.values()),
         sent_bytes,
         len(queue),
         queue.size_bytes,
         room_bytes,
         broken,
     )
+
+
+def _whole_body(store: ProductStore, entry_id: int) -> bytes | None:
+    """The held product as it was made; without it, it has gone, or waits where it cannot be read."""
+    try:
+        body = store.body(entry_id)
+        if is_sealed(body):
+            return body
+        store.discard(entry_id)  # SQLite has no checksums; the pass is not for what the ground refuses
+    except StoreError:  # damaged where SQLite keeps its own: no reason to send nothing else
+        store.release(entry_id)
+    return None

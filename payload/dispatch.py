@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from payload.errors import PayloadError
+from payload.errors import NO_SPACE, PayloadError, StoreError
 
 _IN_FLIGHT = ("fly", "dictionary")
 _OF_MODELS = ("install", "models", "receive")
@@ -18,7 +18,7 @@ def main_of(arguments: argparse.Namespace) -> int:
         _commands(arguments.command)[arguments.command](arguments)
     except PayloadError as error:
         sys.stderr.write(f"payload {arguments.command}: {error}\n")
-        return error.exit_code
+        return NO_SPACE if isinstance(error, StoreError) and error.is_disk_full else error.exit_code
     return 0
 
 

@@ -6,11 +6,14 @@ What cannot happen is an ``assert``; what may happen is one of these; what is ex
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from enum import Enum, unique
 
 NO_PROCESS = 71
 """Exit code of a worker whose process the board could not start (EX_OSERR of sysexits.h)."""
+NO_SPACE = 12
+"""Exit code of a command that a full disk ended, in place of StoreError's."""
 
 
 @unique
@@ -68,17 +71,25 @@ class BudgetError(PayloadError):
 
 
 class StripError(PayloadError):
-    """The strip cannot be opened, or not one more row of it can be read."""
+    """The strip cannot be opened, or gone on with as it was begun, or not one more row of it be read."""
 
     exit_code = 4
     event = "strip_refused"
 
 
 class StoreError(PayloadError):
-    """The product store or standard output cannot be opened or written (disk full, old version, damage)."""
+    """The product store or standard output cannot be opened or written (in use, old version, damage)."""
 
     exit_code = 5
     event = "store_error"
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether a full disk is behind it, by what it was raised from and SQLite's words for SQLITE_FULL."""
+        cause = self.__cause__
+        if isinstance(cause, OSError):
+            return cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        return "disk is full" in str(cause)
 
 
 class TrustError(PayloadError):

@@ -36,8 +36,8 @@ _NO_ERROR, _CHECKSUM_FAILURE, _UNSUPPORTED_CHECKSUM = 0, 5, 11
 class FileUser(Protocol):
     """Whose files they are."""
 
-    def piece(self, name: str, offset: int, length: int) -> bytes:
-        """Bytes of a file on its way out."""
+    def piece(self, name: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a file on its way out; None where it is damaged and goes no further."""
         ...
 
     def has_left(self, ended: SendEnded) -> None:
@@ -156,9 +156,13 @@ class Transfers:
             StoreError: a file on its way out cannot be read.
         """
         found = self.entity.next_outgoing(now_ns)
-        if isinstance(found, SegmentRequest):
+        while isinstance(found, SegmentRequest):
             content = self._user.piece(found.name, found.offset, found.length)
-            found = self.entity.segment(found, content)
+            if content is None:
+                self.entity.cancel(found.name)
+                found = self.entity.next_outgoing(now_ns)
+            else:
+                found = self.entity.segment(found, content)
         self.settle()
         if found is None:
             return None

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from payload.drivers.product_store import SqliteProductStore
+from payload.errors import NO_SPACE
 from payload.types import ProductKind
 from tests.test_contact import add_tile
 
@@ -295,7 +296,7 @@ def test_a_strip_begun_with_other_products_does_not_go_on_in_the_same_queue(
     config.write_text(
         text.replace("../models", str(REPOSITORY / "models")).replace("../build", str(tmp_path))
     )
-    refused(payload("run", STRIP, "--config", config, "--out", out), 5, "another configuration")
+    refused(payload("run", STRIP, "--config", config, "--out", out), 4, "another configuration")
     assert len(json.loads(payload("queue", out, "--json", "--limit", 0).stdout)) > 0
 
 
@@ -389,4 +390,4 @@ def test_an_answer_that_cannot_be_written_is_an_error_of_the_disk(command: str) 
             text=True,
             check=False,
         )
-    refused(done, 5, "standard output", "No space left")
+    refused(done, NO_SPACE, "standard output", "No space left")

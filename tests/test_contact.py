@@ -25,6 +25,7 @@ from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.errors import LinkError
 from payload.types import Contact, Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
+from tests.drivers.test_product_store import damage
 
 STRIP = "S2A_TEST"
 
@@ -116,6 +117,23 @@ def test_what_was_damaged_in_the_queue_is_not_sent_and_leaves_its_room_to_the_re
     assert (report.sent_bytes, report.waiting_entries, report.waiting_bytes) == (300, 0, 0)
     assert list(store.entries()) == []
     assert (store.counters().acknowledged_entries, store.counters().evicted_entries) == (2, 1)
+    store.close()
+
+
+@pytest.mark.parametrize("offset", [100, 150_000])
+def test_what_cannot_be_read_is_set_aside_and_all_others_go_in_every_contact(
+    tmp_path: Path, offset: int
+) -> None:
+    filled(tmp_path / "q", [300_000] * 5).close()
+    damage(tmp_path / "q", body_of(2, 300_000), offset)
+    store = SqliteProductStore(tmp_path / "q")
+    queue = queue_of(store)
+    report = run_contact(store, queue, PickyLink({"P3"}), contact(2_000_000))
+    assert (report.sent, report.damaged, report.refused) == (("P0", "P1", "P4"), ("P2",), ("P3",))
+    assert (report.waiting_entries, store.held()) == (2, set())
+    report = run_contact(store, queue, PickyLink(set()), contact(2_000_000))
+    assert (report.sent, report.damaged) == (("P3",), ("P2",))
+    assert [entry.product_id for entry in store.entries()] == ["P2"]
     store.close()
 
 

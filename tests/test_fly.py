@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from payload.core.guard import seal
 from payload.core.packets import Failure, pack_telecommand, unpack_telemetry
 from payload.core.telecommands import COMMANDS, command_named
+from payload.drivers.product_store import SqliteProductStore
+from payload.drivers.store_lock import Role
 from tests.flying import APID, KEY, REPOSITORY, Flight
 
 EXAMPLE = REPOSITORY / "strips" / "example"
@@ -288,6 +291,23 @@ def test_what_is_no_strip_is_left_and_the_next_is_taken(flight: Flight) -> None:
     flight.stop()
     flight.start()
     flight.wait_for("housekeeping_imaging", strips_waiting=0, strips_left=0)  # it is not taken again
+
+
+def test_a_strip_that_was_begun_otherwise_is_left_and_the_next_is_taken(flight: Flight) -> None:
+    header = (EXAMPLE / "strip.yaml").read_text()
+    strip_id = str(yaml.safe_load(header)["strip_id"])
+    store = SqliteProductStore(flight.state / "queue.sqlite", roles=(Role.MAKER,))
+    store.begin_strip(strip_id, "f" * 64)
+    store.close()
+    flight.do("load_strip", {"path": str(EXAMPLE / "strip.yaml")})
+    told = flight.wait_for("event_strip_refused")
+    assert "begun here with another configuration" in str(told.values["reason"])
+    left = flight.wait_for("event_strip_left")
+    assert (left.values["exit_code"], left.values["attempts"]) == ("4", 1)
+    shutil.copy(EXAMPLE / "strip.raw", flight.folder)
+    (flight.folder / "strip.yaml").write_text(header.replace(strip_id, "ANOTHER"))
+    flight.do("load_strip", {"path": str(flight.folder / "strip.yaml")})
+    flight.wait_for("event_strip_finished", strip_id="ANOTHER")
 
 
 def test_a_name_that_is_no_text_is_told_and_stops_nothing(flight: Flight) -> None:

@@ -272,12 +272,12 @@ def test_an_error_can_be_told_as_its_event(kind: type[PayloadError]) -> None:
 
 
 def test_every_error_has_its_own_exit_code() -> None:
-    codes = [kind.exit_code for kind in every_error()]
+    codes = [*(kind.exit_code for kind in every_error()), errors.NO_SPACE, errors.NO_PROCESS]
     assert len(set(codes)) == len(codes)
 
 
 def test_the_manual_page_and_the_interfaces_page_list_every_exit_code() -> None:
-    codes = {0, errors.INTERRUPTED, *(kind.exit_code for kind in every_error())}
+    codes = {0, errors.INTERRUPTED, errors.NO_SPACE, *(kind.exit_code for kind in every_error())}
     told = (build_parser().epilog or "").partition("exit codes\n")[2].partition("\n\n")[0]
     assert {int(code) for code in re.findall(r"(?:^|\s)(\d+)  (?=\w)", told)} == codes
     table = interfaces.page().partition("## Exit codes\n")[2].partition("\n## ")[0]

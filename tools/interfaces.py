@@ -157,16 +157,14 @@ def _exit_codes() -> list[tuple[object, ...]]:
     kinds = {
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PayloadError)
     }
-    ordered = sorted(kinds, key=lambda kind: kind.exit_code)
-    interrupted = (errors.INTERRUPTED, "", "", "Ctrl-C; the same command goes on from there.")
-    return [
-        (0, "", "", "Done."),
-        *(
-            (kind.exit_code, kind.__name__, kind.event or "", (kind.__doc__ or "").splitlines()[0])
-            for kind in ordered
-        ),
-        interrupted,
+    rows: list[tuple[int, str, str, str]] = [
+        (kind.exit_code, kind.__name__, kind.event or "", (kind.__doc__ or "").splitlines()[0])
+        for kind in kinds
     ]
+    done = (0, "", "", "Done.")
+    full = (errors.NO_SPACE, "StoreError", "store_error", "The disk is full; what was stored stays.")
+    interrupted = (errors.INTERRUPTED, "", "", "Ctrl-C; the same command goes on from there.")
+    return sorted([done, *rows, full, interrupted])
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -50,14 +50,23 @@ class Ballast:
         except OSError:
             return False
 
+    def has_room(self) -> bool:
+        """Whether the file is there, or could be."""
+        return self.is_there() or not self._is_disk_full()
+
     def drop_if_full(self) -> None:
         """The file is gone if the disk has less room than it took."""
-        with suppress(OSError):
-            disk = os.statvfs(self._path.parent)
-            if disk.f_bavail * disk.f_frsize < self._size_bytes:
-                self.drop()
+        if self._is_disk_full():
+            self.drop()
 
     def drop(self) -> None:
         """The file is gone."""
         with suppress(OSError):
             self._path.unlink()
+
+    def _is_disk_full(self) -> bool:
+        """Whether the disk has less room than the file takes; False where nobody can tell."""
+        with suppress(OSError):
+            disk = os.statvfs(self._path.parent)
+            return disk.f_bavail * disk.f_frsize < self._size_bytes
+        return False

@@ -25,18 +25,9 @@ def atomic(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def shrink(db: sqlite3.Connection, most_bytes: int) -> None:
-    """What the file no longer needs is the disk's again, where ``most_bytes`` or less are left in it.
-
-    Where somebody else is at work in it, or the disk is too full even for that, it stays as it is.
-    """
-    (page_bytes,), (pages,), (free,) = (
-        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count", "freelist_count")
-    )
-    if free * page_bytes > most_bytes >= (pages - free) * page_bytes:
-        with suppress(sqlite3.Error):
-            db.execute("VACUUM")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite met a page that cannot be right, by its words for SQLITE_CORRUPT."""
+    return "malformed" in str(error)
 
 
 def advice_on(error: Exception) -> str:

@@ -5,7 +5,7 @@ what was not is gone as a whole (https://www.sqlite.org/wal.html, pragma.html#pr
 One process makes products and one sends them; it may be the same, or both at a time on their
 own. Each keeps others of its role out. Any may look on through a store opened with no role.
 What the sender holds is on its way to the ground and cannot be evicted by the maker. A full
-disk stops the maker and never the sender (`drivers.ballast`).
+disk stops the maker and never the sender (`drivers.store_file`).
 """
 
 from __future__ import annotations
@@ -13,34 +13,27 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from payload.drivers.ballast import Ballast
-from payload.drivers.exclusive_sqlite import advice_on, atomic, shrink
+from payload.drivers.exclusive_sqlite import is_damage
+from payload.drivers.store_file import StoreFile
 from payload.drivers.store_lock import BOTH, Role, lock_store
 from payload.drivers.store_rows import (
-    APPLICATION_ID,
     FORGET_THUMBNAILS,
-    SCHEMA,
-    SCHEMA_VERSION,
     StoreCounters,
     entry_of,
     key_of,
     record_of,
     text_of,
 )
-from payload.errors import StoreError
+from payload.errors import StoreError, StripError
 from payload.types import Product, QueueEntry, TileRecord
 
-_PAGE_BYTES = 65536  # a body of a megabyte is sixteen pages: half the time of pages of 8192
-_CACHE_KIB = 1024
-_LOG_BYTES = 16 << 20
-_BALLAST_BYTES = 2 * _LOG_BYTES  # for what is in the log to go over into the file, and the log to go on
-_BUSY_TIMEOUT_S = 5.0
 _ENTRIES_AT_ONCE = 500
 _RECORDS_AT_ONCE = 20
+_DELETE_BODY = "DELETE FROM body WHERE entry_id = ?"
 _ENTRY_COLUMNS = "entry_id, product_id, kind, size_bytes, value, created_utc_ns, reason"
 
 _Parsed = TypeVar("_Parsed")
@@ -58,32 +51,24 @@ class SqliteProductStore:
             StoreError: in use by another process, of another version, no store, or damaged.
         """
         self._path = path
-        self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), _BALLAST_BYTES)
-        self._locks: list[int] = []
-        self._db: sqlite3.Connection | None = None
         self._seen_version = 0
-        try:
+        is_sender = not read_only and Role.SENDER in roles
+        with ExitStack() as opened:
             for role in () if read_only else roles:
-                self._locks.append(lock_store(path, role))
-            if not read_only and Role.SENDER in roles:
-                self._ballast.drop_if_full()
-            with self._storing("opened"):
-                self._open(read_only)
+                opened.callback(os.close, lock_store(path, role))
+            self._file = StoreFile(path, read_only, is_sender)
+            opened.callback(self._file.close)
+            with self._file.storing("opened"):
                 self._next_entry_id = self._counter("next_entry_id")
-                if not read_only and Role.SENDER in roles:
+            if is_sender:
+                with self._file.emptying():
                     self._run("DELETE FROM hold")
-                self.has_changed()
-        except BaseException:
-            self.close()
-            raise
+            self.has_changed()
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Nothing more can be read or written; a second call does nothing."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-        while self._locks:
-            os.close(self._locks.pop())
+        self._opened.close()
 
     def begin_strip(self, strip_id: str, fingerprint: str, earlier: Collection[str] = ()) -> bool:
         """Tiles of ``strip_id`` may follow, all made alike; True if those that are here were not.
@@ -94,17 +79,19 @@ class SqliteProductStore:
                 made so, says which model made it, and stays.
 
         Raises:
-            StoreError: tiles of this strip are here and were made otherwise.
+            StripError: tiles of this strip are here and were made otherwise.
+            StoreError: nothing changed; disk full or damaged.
         """
-        with self._transaction():
+        with self._file.transaction():
             self._run("INSERT OR IGNORE INTO strip VALUES (?, ?)", (strip_id, fingerprint))
             (begun,) = self._run("SELECT fingerprint FROM strip WHERE strip_id = ?", (strip_id,)).fetchone()
             if begun == fingerprint:
                 return False
             if begun not in earlier:
-                raise StoreError(
+                raise StripError(
                     f"{self._path}: strip {strip_id} was begun here with another configuration, model or "
-                    f"strip file ({begun[:8]}, now {fingerprint[:8]}); go on with those, or use another --out"
+                    f"strip file ({begun[:8]}, now {fingerprint[:8]}); go on with those, or use another "
+                    "strip_id or --out"
                 )
             self._run("UPDATE strip SET fingerprint = ? WHERE strip_id = ?", (fingerprint, strip_id))
             return True
@@ -113,7 +100,7 @@ class SqliteProductStore:
         """All that is queued, in order of entry_id."""
         last = -1
         while True:
-            with self._storing("read"):
+            with self._file.storing("read"):
                 rows = self._run(
                     f"SELECT {_ENTRY_COLUMNS} FROM product WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
                     (last, _ENTRIES_AT_ONCE),
@@ -144,28 +131,29 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full, damaged, or the tile is here already.
         """
-        self._ballast.take()
-        with self._transaction():
+
+        def commit() -> dict[int, int]:
             self._insert_tile(record)
             for entry, product in accepted:
                 self._insert_product(entry, product)
-            self._evict(evicted)
+            return self._evict(evicted)
+
+        self._removing(self._file.filling, commit)
 
     def evict(self, entry_ids: Collection[int]) -> None:
         """They are gone for good, but for what the sender holds; StoreError: nothing changed."""
-        with self._transaction():
-            self._evict(entry_ids)
+        self._removing(self._file.emptying, lambda: self._evict(entry_ids))
 
     def has_changed(self) -> bool:
         """Whether another process wrote since the last call, or since the store was opened."""
-        with self._storing("read"):
+        with self._file.storing("read"):
             (version,) = self._run("PRAGMA data_version").fetchone()
         seen, self._seen_version = self._seen_version, version
         return bool(version != seen)
 
     def held(self) -> set[int]:
         """What the sender holds: it is on its way to the ground."""
-        with self._storing("read"):
+        with self._file.storing("read"):
             return self._held()
 
     def hold(self, entry_id: int) -> bool:
@@ -174,8 +162,7 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
-        self.make_room()
-        with self._transaction():
+        with self._file.emptying():
             if not self._is_queued(entry_id):
                 return False
             self._run("INSERT OR IGNORE INTO hold VALUES (?)", (entry_id,))
@@ -183,7 +170,7 @@ class SqliteProductStore:
 
     def make_room(self) -> None:
         """A full disk takes something again, as long as there is ballast to throw out."""
-        self._ballast.drop_if_full()
+        self._file.make_room()
 
     def release(self, entry_id: int) -> None:
         """The entry waits again like any other.
@@ -191,7 +178,7 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
-        with self._transaction():
+        with self._file.emptying():
             self._run("DELETE FROM hold WHERE entry_id = ?", (entry_id,))
 
     def drop_waiting(self) -> tuple[int, int]:
@@ -200,19 +187,18 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
-        with self._transaction():
-            held = self._held()
-            rows = self._run("SELECT entry_id, size_bytes FROM product").fetchall()
-            dropped = [(entry_id, size) for entry_id, size in rows if entry_id not in held]
-            for entry_id, _ in dropped:
-                self._remove(entry_id, "evicted")
-        return len(dropped), sum(size for _, size in dropped)
+
+        def evict() -> dict[int, int]:
+            return self._evict([entry_id for (entry_id,) in self._run("SELECT entry_id FROM product")])
+
+        dropped = self._removing(self._file.emptying, evict)
+        return len(dropped), sum(dropped.values())
 
     def tile_records(self, strip_id: str) -> Iterator[TileRecord]:
         """The finished tiles of a strip, in order of their index."""
         last = -1
         while True:
-            with self._storing("read"):
+            with self._file.storing("read"):
                 rows = self._run(
                     "SELECT tile_index, record, thumbnail FROM tile WHERE strip_id = ? AND tile_index > ?"
                     " ORDER BY tile_index LIMIT ?",
@@ -230,7 +216,7 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full or damaged.
         """
-        with self._transaction():
+        with self._file.transaction():
             self._run(FORGET_THUMBNAILS, (strip_id,))
 
     def body(self, entry_id: int) -> bytes:
@@ -239,7 +225,7 @@ class SqliteProductStore:
         Raises:
             StoreError: it is not queued, or cannot be read.
         """
-        with self._storing("read"):
+        with self._file.storing("read"):
             row = self._run("SELECT body FROM body WHERE entry_id = ?", (entry_id,)).fetchone()
         if row is None:
             raise StoreError(f"{self._path}: entry {entry_id} is not queued; it left, or the file is damaged")
@@ -252,11 +238,7 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full, damaged, or no such entry.
         """
-        with self._transaction():
-            self._remove(entry_id, "acknowledged")
-        if self._db is not None and not self._ballast.is_there():
-            with self._storing("read"):
-                shrink(self._db, _LOG_BYTES)
+        self._removing(self._file.emptying, lambda: self._remove([entry_id], "acknowledged"))
 
     def discard(self, entry_id: int) -> None:
         """The entry is damaged and leaves for good: it counts as evicted.
@@ -264,12 +246,11 @@ class SqliteProductStore:
         Raises:
             StoreError: nothing changed; disk full, damaged, or no such entry.
         """
-        with self._transaction():
-            self._remove(entry_id, "evicted")
+        self._removing(self._file.emptying, lambda: self._remove([entry_id], "evicted"))
 
     def counters(self) -> StoreCounters:
         """What ever came and went."""
-        with self._storing("read"):
+        with self._file.storing("read"):
             values = dict(self._run("SELECT name, value FROM counter").fetchall())
         return StoreCounters(**{name: values[name] for name in StoreCounters.__slots__})
 
@@ -280,43 +261,6 @@ class SqliteProductStore:
             c.accepted_entries - c.evicted_entries - c.acknowledged_entries,
             c.accepted_bytes - c.evicted_bytes - c.acknowledged_bytes,
         )
-
-    def _open(self, read_only: bool) -> None:
-        if read_only and not self._path.exists():
-            raise StoreError(f"{self._path}: there is no queue; `payload run` makes one")
-        uri = f"{self._path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        self._db = sqlite3.connect(uri, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=True)
-        is_new = self._is_new()
-        if read_only and is_new:
-            raise StoreError(f"{self._path}: the queue is empty and not set up yet; `payload run` does it")
-        if is_new:
-            self._run(f"PRAGMA page_size = {_PAGE_BYTES}")
-        self._run(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        if not read_only:
-            self._run("PRAGMA journal_mode = WAL")
-            self._run("PRAGMA synchronous = FULL")
-            self._run(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
-            self._run(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-        if is_new:
-            with self._transaction():
-                for statement in SCHEMA:
-                    self._run(statement)
-
-    def _is_new(self) -> bool:
-        """Whether the file holds nothing at all; what it holds must be ours."""
-        (application_id,) = self._run("PRAGMA application_id").fetchone()
-        (version,) = self._run("PRAGMA user_version").fetchone()
-        (tables,) = self._run("SELECT count(*) FROM sqlite_master").fetchone()
-        if (application_id, version, tables) == (0, 0, 0):
-            return True
-        if application_id != APPLICATION_ID:
-            raise StoreError(f"{self._path}: an SQLite file, but no queue of ours; use another --out")
-        if version != SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path}: queue of version {version}, this program reads version {SCHEMA_VERSION}; "
-                "empty it with the program that made it, or use another --out"
-            )
-        return False
 
     def _insert_tile(self, record: TileRecord) -> None:
         found = self._run(
@@ -342,20 +286,49 @@ class SqliteProductStore:
             "UPDATE counter SET value = max(value, ?) WHERE name = 'next_entry_id'", (entry.entry_id + 1,)
         )
 
-    def _evict(self, entry_ids: Collection[int]) -> None:
-        held = self._held()
-        for entry_id in entry_ids:
-            if entry_id not in held and self._is_queued(entry_id):
-                self._remove(entry_id, "evicted")
+    def _removing(
+        self, transaction: Callable[[], AbstractContextManager[None]], remove: Callable[[], dict[int, int]]
+    ) -> dict[int, int]:
+        """What ``remove`` took out has gone with its bodies, all in one ``transaction``; bytes by entry.
 
-    def _remove(self, entry_id: int, fate: str) -> None:
-        row = self._run("SELECT size_bytes FROM product WHERE entry_id = ?", (entry_id,)).fetchone()
-        if row is None:
-            raise StoreError(f"{self._path}: entry {entry_id} cannot be {fate}: it is not queued")
-        self._run("DELETE FROM product WHERE entry_id = ?", (entry_id,))
-        self._run("DELETE FROM body WHERE entry_id = ?", (entry_id,))
-        self._run("DELETE FROM hold WHERE entry_id = ?", (entry_id,))
-        self._count(fate, row[0])
+        A body whose pages are damaged keeps their room, and no entry here. SQLite lets no transaction
+        go on that has met a damaged page (https://www.sqlite.org/rescode.html#corrupt), so there it
+        is done again without the bodies, and they go one by one.
+        """
+        try:
+            with transaction():
+                removed = remove()
+                for entry_id in removed:
+                    self._run(_DELETE_BODY, (entry_id,))
+            return removed
+        except StoreError as error:
+            if not is_damage(error):
+                raise
+        with transaction():
+            removed = remove()
+        for entry_id in removed:
+            with suppress(StoreError), self._file.transaction():
+                self._run(_DELETE_BODY, (entry_id,))
+        return removed
+
+    def _evict(self, entry_ids: Collection[int]) -> dict[int, int]:
+        """Those that are here and not held have gone, but for their bodies."""
+        held = self._held()
+        there = [entry_id for entry_id in entry_ids if entry_id not in held and self._is_queued(entry_id)]
+        return self._remove(there, "evicted")
+
+    def _remove(self, entry_ids: Collection[int], fate: str) -> dict[int, int]:
+        """They have gone, but for their bodies; the bytes of each."""
+        removed = {}
+        for entry_id in entry_ids:
+            row = self._run("SELECT size_bytes FROM product WHERE entry_id = ?", (entry_id,)).fetchone()
+            if row is None:
+                raise StoreError(f"{self._path}: entry {entry_id} cannot be {fate}: it is not queued")
+            self._run("DELETE FROM product WHERE entry_id = ?", (entry_id,))
+            self._run("DELETE FROM hold WHERE entry_id = ?", (entry_id,))
+            self._count(fate, row[0])
+            removed[entry_id] = int(row[0])
+        return removed
 
     def _held(self) -> set[int]:
         return {entry_id for (entry_id,) in self._run("SELECT entry_id FROM hold").fetchall()}
@@ -382,19 +355,4 @@ class SqliteProductStore:
         return int(row[0])
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        assert self._db is not None, "the store is closed"
-        return self._db.execute(statement, values)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All that is run inside happens, or nothing of it."""
-        assert self._db is not None, "the store is closed"
-        with self._storing("written; nothing changed"), atomic(self._db):
-            yield
-
-    @contextmanager
-    def _storing(self, done: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: of a damaged schema
-            raise StoreError(f"{self._path}: cannot be {done}: {error}{advice_on(error)}") from error
+        return self._file.run(statement, values)

@@ -13,7 +13,8 @@ Rules:
 4. No more bytes are given to the link than its rate allows, in bursts of BURST_S at most. On a link
    faster than this program a turn ends after WORK_S: the loop has more to do than passes.
 5. A disk that fails ends the pass; what was queued is queued, and the transfers are taken from
-   the journal again when the next pass begins.
+   the journal again when the next pass begins. A product that is damaged ends nothing but itself:
+   it is gone, or, where it cannot be read, waits for the next pass.
 """
 
 from __future__ import annotations
@@ -254,15 +255,27 @@ class Passes(Quiet):
             entry = self._entries[name]
             if not self._store.hold(entry.entry_id):  # evicted a moment ago
                 continue
-            body = self._body(name)
-            if not is_sealed(body):  # SQLite has no checksums; the ground would refuse it
-                self._store.discard(entry.entry_id)
-                self._forget(name)
-                self._telemetry.event("product_damaged", product_id=name)
+            body = self._whole_body(entry)
+            if body is None:
                 continue
             self._transfers.entity.put(OutgoingFile(name, len(body), crc_32(body), self._priorities[name]))
             return True
         return False
+
+    def _whole_body(self, entry: QueueEntry) -> bytes | None:
+        """The held product as it was made, or None (rule 5)."""
+        try:
+            body = self._body(entry.product_id)
+            if is_sealed(body):
+                return body
+            self._store.discard(entry.entry_id)  # SQLite has no checksums; the ground would refuse it
+        except StoreError:  # damaged where SQLite keeps its own
+            self._store.release(entry.entry_id)
+            self._refused.add(entry.entry_id)
+        self._bodies.pop(entry.product_id, None)
+        del self._entries[entry.product_id]
+        self._telemetry.event("product_damaged", product_id=entry.product_id)
+        return None
 
     def _body(self, name: str) -> bytes:
         if name not in self._bodies:
@@ -272,12 +285,10 @@ class Passes(Quiet):
         self._bodies.move_to_end(name)
         return self._bodies[name]
 
-    def _forget(self, name: str) -> None:
-        self._bodies.pop(name, None)
-        del self._entries[name]
-
-    def piece(self, name: str, offset: int, length: int) -> bytes:
-        """Bytes of a product on its way down."""
+    def piece(self, name: str, offset: int, length: int) -> bytes | None:
+        """Bytes of a product on its way down, or None where it is damaged (rule 5)."""
+        if name not in self._bodies and self._whole_body(self._entries[name]) is None:
+            return None
         return self._body(name)[offset : offset + length]
 
     def has_left(self, ended: SendEnded) -> None:

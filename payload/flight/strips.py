@@ -7,10 +7,10 @@ Rules:
 2. Something in a folder is taken when it has not changed for SETTLED_S.
 3. A strip keeps the settings with which it began, or it could not be resumed.
 4. A strip that cannot be taken (exit codes of `payload run`: configuration, memory, strip,
-   model) is left and told. Any other early end is tried again, ``attempts`` times for a strip that
-   ends the program and without end for a disk that is full or a board that has no process for it,
-   each time after a longer pause. They are more than a model on trial can end before it is given
-   up: no strip is lost to a trial.
+   model) is left and told. Any other early end is tried again, ``attempts`` times, as of a strip
+   that ends the program or a queue that is damaged, and without end where the disk is full or the
+   board has no process for it, each time after a longer pause. The attempts are more than a model
+   on trial can end before it is given up: no strip is lost to a trial.
 5. With WAITING_MAX strips waiting the inbox is not looked at: it keeps them. While it cannot be
    looked at, or not all of it has been seen, nothing is known to have gone from it.
 6. Imaging that the ground has stopped stays stopped over a restart; the strip under way goes on
@@ -27,10 +27,10 @@ from payload.core.packets import Failure
 from payload.core.telemetry import CHANNELS, EVENTS, Telemetry
 from payload.errors import (
     NO_PROCESS,
+    NO_SPACE,
     BudgetError,
     CommandError,
     ConfigError,
-    StoreError,
     StripError,
     TrustError,
 )
@@ -45,7 +45,7 @@ _NS_PER_S = 1_000_000_000
 _LOOK_S = 0.5
 _FIRST, _WAITING, _SEEN = "strip/0/", "strip/1/", "seen/"
 _JOB, _STOPPED, _NUMBER = "job", "imaging_stopped", "strip_number"
-_OF_THE_BOARD = {StoreError.exit_code, NO_PROCESS}
+_OF_THE_BOARD = {NO_SPACE, NO_PROCESS}
 _HOPELESS = {kind.exit_code for kind in (ConfigError, BudgetError, StripError, TrustError)}
 _OF_THE_SERVICE = {"resident_bytes", "peak_bytes", "cpu_s", "budget_bytes", "queue_bytes", "queue_entries"}
 """Channels that the service measures itself, for the whole process tree."""

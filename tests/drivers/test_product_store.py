@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from payload.core.sealed import SEAL_BYTES, sealed
+from payload.core.sealed import SEAL_BYTES, is_sealed, sealed
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
-from payload.drivers.store_rows import APPLICATION_ID, SCHEMA_VERSION
-from payload.errors import StoreError
+from payload.drivers.store_rows import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from payload.errors import StoreError, StripError
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
 
 STRIP = "S2A_TEST"
@@ -169,7 +169,7 @@ def test_a_strip_goes_on_only_as_it_was_begun(tmp_path: Path) -> None:
     store.begin_strip(STRIP, "aaaa")
     store.begin_strip(STRIP, "aaaa")
     store.begin_strip("another strip", "bbbb")
-    with pytest.raises(StoreError, match="begun here with another configuration"):
+    with pytest.raises(StripError, match="begun here with another configuration"):
         store.begin_strip(STRIP, "bbbb")
     store.close()
 
@@ -300,6 +300,7 @@ try:
     store.commit_tile(record(1), big, [])
 except StoreError as error:
     print(error)
+    assert not error.is_disk_full  # the kernel says so in other words
 assert state(store) == before
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 store.commit_tile(record(1), big, [1])
@@ -334,26 +335,106 @@ def test_the_database_says_when_it_is_full_and_nothing_changes(tmp_path: Path) -
     store.commit_tile(record(0), [pair(store, "P0")], [])
     before = state(store)
     store._run("PRAGMA max_page_count = 20")
-    with pytest.raises(StoreError, match=r"full; what was queued is still there"):
+    with pytest.raises(StoreError, match=r"full; what was queued is still there") as full:
         store.commit_tile(record(1), [pair(store, "P1", 1_000_000)], [])
+    assert full.value.is_disk_full
     assert state(store) == before
     store.close()
 
 
 def test_the_file_says_what_it_is_and_how_it_is_written(tmp_path: Path) -> None:
     store = SqliteProductStore(tmp_path / "queue.sqlite")
-    pragmas = {
-        name: store._run(f"PRAGMA {name}").fetchone()[0]
-        for name in ("application_id", "user_version", "journal_mode", "synchronous", "cache_size")
-    }
-    assert pragmas == {
+    expected = {
         "application_id": APPLICATION_ID,
         "user_version": SCHEMA_VERSION,
         "journal_mode": "wal",
         "synchronous": 2,  # FULL
         "cache_size": -1024,
+        "auto_vacuum": 2,  # INCREMENTAL
+        "secure_delete": 0,
     }
+    assert {name: store._run(f"PRAGMA {name}").fetchone()[0] for name in expected} == expected
     store.close()
+
+
+def test_a_file_that_was_made_without_auto_vacuum_works_and_has_it_once_it_was_nearly_empty(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    with sqlite3.connect(path, isolation_level=None) as db:
+        for statement in ("PRAGMA page_size = 65536", "PRAGMA journal_mode = WAL", *SCHEMA):
+            db.execute(statement)
+    db.close()
+    store = SqliteProductStore(path)
+    for index in range(30):
+        store.commit_tile(record(index), [pair(store, f"P{index}", 900_000)], [])
+    before = state(store)
+    store.close()
+    store = SqliteProductStore(path)
+    assert store._run("PRAGMA auto_vacuum").fetchone() == (0,)
+    assert state(store) == before
+    Path(f"{path}.ballast").unlink()  # as on a full disk
+    for entry in list(store.entries()):
+        store.acknowledge(entry.entry_id)
+    assert store._run("PRAGMA auto_vacuum").fetchone() == (2,)
+    assert list(store.tile_records(STRIP))
+    assert path.stat().st_size < 4 << 20
+    store.close()
+
+
+def test_what_leaves_is_not_written_once_more(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    store = SqliteProductStore(path)
+    for index in range(60):
+        store.commit_tile(record(index), [pair(store, f"P{index}", 900_000)], [])
+    store.hold(7)
+    assert store.drop_waiting() == (59, 59 * 900_000)
+    assert [entry.entry_id for entry in store.entries()] == [7]
+    assert Path(f"{path}-wal").stat().st_size < 20 << 20
+    store.close()
+
+
+def damage(path: Path, body: bytes, offset: int) -> None:
+    """A page of the file at ``path`` begins with 4096 zeros: that with the bytes of ``body`` at ``offset``.
+
+    There SQLite keeps what it needs to find the rest. No connection may be open.
+    """
+    found = path.read_bytes().index(body[offset : offset + 64])
+    with path.open("r+b") as file:
+        file.seek(found // 65536 * 65536)
+        file.write(bytes(4096))
+
+
+@pytest.mark.parametrize("offset", [100, 150_000])
+def test_a_product_whose_pages_are_damaged_can_be_taken_out_and_keeps_no_other(
+    tmp_path: Path, offset: int
+) -> None:
+    for how in ("discarded", "evicted", "dropped", "made way"):
+        path = tmp_path / how
+        store = SqliteProductStore(path)
+        for index in range(6):
+            store.commit_tile(record(index), [pair(store, f"P{index}", 300_000)], [])
+        body = store.body(3)
+        store.close()
+        damage(path, body, offset)
+        store = SqliteProductStore(path)
+        with pytest.raises(StoreError, match="damaged"):
+            store.body(3)
+        if how == "discarded":
+            store.discard(3)
+        elif how == "evicted":
+            store.evict([2, 3])
+        elif how == "dropped":
+            assert store.drop_waiting() == (6, 1_800_000)
+        else:
+            store.commit_tile(record(6), [pair(store, "P6", 300_000)], [3])
+        left = {"discarded": "012345", "evicted": "02345", "dropped": "", "made way": "0123456"}[how]
+        names = [f"P{digit}" for digit in left if digit != "2"]
+        assert [entry.product_id for entry in store.entries()] == names
+        assert store.queued() == (len(names), 300_000 * len(names))
+        assert all(is_sealed(store.body(entry.entry_id)) for entry in store.entries())
+        store.commit_tile(record(7), [pair(store, "P7")], [])
+        store.close()
 
 
 def test_the_log_beside_the_file_stays_small(tmp_path: Path) -> None:

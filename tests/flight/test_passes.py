@@ -19,6 +19,7 @@ from payload.errors import StoreError
 from payload.flight.calls import Now
 from payload.flight.passes import TURN_S, WORK_S
 from payload.types import Product, ProductKind, QueueEntry, SceneStats, TileRecord, Window
+from tests.drivers.test_product_store import damage
 from tests.flight.passing import EPOCH_NS, Flight, Ground, Link, board, contact
 
 STATS = SceneStats(1, 0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -80,6 +81,41 @@ def test_what_was_damaged_in_the_queue_is_told_and_not_sent(tmp_path: Path) -> N
     assert sorted(ground.came) == sorted(name for name, body in bodies.items() if len(body) != 3_000)
     assert queued(flight) == []
     assert flight.telemetry.counts["product_damaged"] == 1
+
+
+@pytest.mark.parametrize("offset", [100, 150_000])
+def test_what_cannot_be_read_is_set_aside_and_all_others_come_down(tmp_path: Path, offset: int) -> None:
+    bodies = fill(tmp_path, [300_000] * 4)
+    lost = "S.00002.classes"
+    others = sorted(bodies.keys() - {lost})
+    damage(tmp_path / "queue.sqlite", bodies[lost], offset)
+    flight, ground = Flight(tmp_path, (contact(0, 20), contact(30, 5))), Ground(tmp_path / "ground")
+    Link(flight, ground).run(40.0)
+    assert sorted(ground.came) == others
+    assert queued(flight) == [lost]
+    assert flight.telemetry.counts["product_damaged"] == 2  # once in each pass
+    assert "store_error" not in flight.telemetry.counts
+    assert flight.store.held() == set()
+
+
+def test_what_can_no_longer_be_read_in_the_middle_of_its_way_is_given_up_for_the_others(
+    tmp_path: Path,
+) -> None:
+    bodies = fill(tmp_path, [300_000] * 3)
+    lost, *others = bodies
+    flight, ground = Flight(tmp_path, (contact(0, 0.5), contact(10, 60))), Ground(tmp_path / "ground")
+    link = Link(flight, ground)
+    link.run(5.0)
+    assert 0 < link.bytes_down < 300_000
+    flight.store.close()
+    damage(tmp_path / "queue.sqlite", bodies[lost], 150_000)
+    flight.restart()
+    link.run(30.0)
+    assert sorted(ground.came) == others
+    assert queued(flight) == [lost]
+    assert flight.telemetry.counts["product_damaged"] == 1
+    assert "store_error" not in flight.telemetry.counts
+    assert flight.journal.load()[0] == ground.journal.load()[0] == []
 
 
 def test_the_dearest_per_byte_comes_first(tmp_path: Path) -> None:

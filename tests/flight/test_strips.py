@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from payload.core.packets import Failure, Request
 from payload.core.telecommands import command_named
 from payload.core.telemetry import Telemetry
-from payload.errors import NO_PROCESS, CommandError, StoreError
+from payload.errors import NO_PROCESS, NO_SPACE, CommandError, StoreError
 from payload.flight.calls import Call
 from payload.flight.strips import ATTEMPTS, PAUSE_MAX_S, WAITING_MAX, Strips
 from payload.ports import Candidate
 from tests.on_board import DictMemory, ListInbox, ObedientWorker, Sent, ToldClock
 
-DISK_FULL, NO_STRIP, ENGINE_LOST = 5, 4, 8
+NO_STRIP, DAMAGED_QUEUE, ENGINE_LOST = 4, 5, 8
 
 
 class Board:
@@ -108,7 +108,8 @@ def test_rule_3_a_strip_keeps_the_settings_with_which_it_began() -> None:
     assert board.worker.started[1] == ("/b", {"judge.min_clear_ratio": 0.9})
 
 
-def test_rule_4_what_is_no_strip_is_left_at_once_and_a_lost_engine_after_some_attempts() -> None:
+@pytest.mark.parametrize("code", [ENGINE_LOST, DAMAGED_QUEUE])
+def test_rule_4_what_is_no_strip_is_left_at_once_and_a_lost_engine_after_some_attempts(code: int) -> None:
     board = Board()
     board.inbox.there = [Candidate("/a", "1"), Candidate("/b", "1")]
     board.passes(3)
@@ -116,7 +117,7 @@ def test_rule_4_what_is_no_strip_is_left_at_once_and_a_lost_engine_after_some_at
     board.passes(1)
     assert board.paths == ["/a", "/b"]
     for _ in range(ATTEMPTS):
-        board.ends(ENGINE_LOST)
+        board.ends(code)
         board.passes(PAUSE_MAX_S)
     assert board.paths == ["/a", *["/b"] * ATTEMPTS]
     assert board.telemetry.counts["strip_left"] == 2
@@ -130,7 +131,7 @@ def test_rule_4_a_full_disk_never_costs_a_strip_and_is_tried_ever_more_rarely() 
     board.passes(3)
     tried = []
     for _ in range(10):
-        board.ends(DISK_FULL)
+        board.ends(NO_SPACE)
         began = board.clock.mono
         while len(board.paths) == len(tried) + 1:
             board.passes(0.25)
