@@ -16,7 +16,6 @@ from payload.config import NONE, Config, ServiceConfig, load_config, parse_addre
 from payload.core import xtce
 from payload.core.cfdp import first_sequence_at
 from payload.core.guard import CommandGuard, parse_key
-from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
 from payload.core.packets import Telecommand
 from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
@@ -25,7 +24,6 @@ from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.drivers.ground_links import SocketLinks
 from payload.drivers.inbox import open_inbox
 from payload.drivers.incoming_files import FolderOfFiles
-from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.plan_file import PlanFile
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
@@ -56,6 +54,7 @@ from payload.flight.strips import ATTEMPTS, Strips
 from payload.flight.updating import Updating
 from payload.flight.uplink import REPLAY_COUNTER, Uplink
 from payload.logbook import make_folder
+from payload.model_files import files_in, manifest_in
 from payload.ports import Watchdog
 from payload.terminal import say
 
@@ -249,9 +248,8 @@ def _self_tests(config: Config, drivers: Drivers) -> list[SelfTest]:
     def has_models() -> bool:
         for configured in (config.models.scene, config.models.surface):
             folder = config.folder(configured)
-            for artifact in parse_manifest(read_manifest(folder, MANIFEST_MAX_BYTES)).artifacts:
-                sizes = {file.path: file.size_bytes for file in artifact.files}
-                check_artifact(artifact, read_files(folder, sizes))
+            for artifact in manifest_in(folder).artifacts:
+                files_in(folder, artifact)
         return True
 
     check = StoreCheck(drivers.state / QUEUE_FILE)
