@@ -126,11 +126,12 @@ class TiledStrip:
         if count > self._dn[Grid.R10M].shape[1]:
             self._dn = empty_dn(count, self._info.columns)
         faults: list[str] = []
+        damaged: set[int] = set()
         for start in range(0, count, _STEP_ROWS):
             end = min(start + _STEP_ROWS, count)
-            self._read_step(row + start, rows_of(self._dn, start, end), faults)
+            self._read_step(row + start, rows_of(self._dn, start, end), faults, damaged)
         self._row = row + count
-        return RowBlock(row, count, rows_of(self._dn, 0, count), tuple(faults))
+        return RowBlock(row, count, rows_of(self._dn, 0, count), tuple(faults), frozenset(damaged))
 
     def skip(self, rows: int) -> None:
         """See `StripSource.skip`; tiles that lie in skipped rows alone are never decoded."""
@@ -142,7 +143,7 @@ class TiledStrip:
         for entry in self._images:
             entry.image.close()
 
-    def _read_step(self, row: int, dn: dict[Grid, U16], faults: list[str]) -> None:
+    def _read_step(self, row: int, dn: dict[Grid, U16], faults: list[str], damaged: set[int]) -> None:
         """At most _STEP_ROWS rows of every band."""
         count = dn[Grid.R10M].shape[1]
         for entry, rows in zip(self._images, self._rows, strict=True):
@@ -159,6 +160,8 @@ class TiledStrip:
             pitch = GRID_OF_BAND[entry.bands[0]] if self._is_native else Grid.R10M
             for part in rows.lost_parts:
                 _leave_out(part, pitch, row, dn)
+                first, end = part.row * pitch // Grid.R60M, -(-(part.row + part.rows) * pitch // Grid.R60M)
+                damaged.update(range(first * Grid.R60M, min(end * Grid.R60M, row + count)))
 
 
 def _leave_out(part: Window, pitch: int, first_row: int, dn: dict[Grid, U16]) -> None:
