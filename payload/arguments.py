@@ -180,7 +180,7 @@ def _add_fly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add_dictionary(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     summary = "all telemetry and commands as XTCE, for the ground's own tools"
-    dictionary = commands.add_parser("dictionary", help=summary, description=summary[0].upper() + summary[1:])
+    dictionary = _command(commands, "dictionary", summary)
     _add_config(dictionary)
     dictionary.add_argument("--xtce", type=Path, required=True, metavar="FILE", help="where it goes")
 

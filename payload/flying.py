@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os.path
 import signal
 import sys
@@ -291,7 +292,12 @@ def dictionary(arguments: argparse.Namespace) -> None:
         arguments.xtce.write_bytes(document)
     except OSError as error:
         raise StoreError(f"{arguments.xtce}: cannot write the dictionary: {error.strerror}") from error
-    say(f"{arguments.xtce}: XTCE 1.2, APID {config.service.apid}, {len(document)} bytes")
+    apid = config.service.apid
+    if arguments.json:
+        facts = {"path": str(arguments.xtce), "format": "XTCE 1.2", "apid": apid, "size_bytes": len(document)}
+        say(json.dumps(facts, indent=2))
+    else:
+        say(f"{arguments.xtce}: XTCE 1.2, APID {apid}, {len(document)} bytes")
 
 
 COMMANDS = {"fly": fly, "dictionary": dictionary}
