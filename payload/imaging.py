@@ -257,7 +257,8 @@ class StripWalk:
             for entry, product in zip(entries, work.products, strict=True)
             if entry.entry_id in accepted_ids
         ]
-        self._store.commit_tile(self._record(work), accepted, [entry.entry_id for entry in offer.evicted])
+        evicted_ids = [entry.entry_id for entry in offer.evicted]
+        self._store.commit_tile(self._record(work), accepted, evicted_ids, offer.refused)
         for name, gone in (("product_refused", offer.refused), ("product_evicted", offer.evicted)):
             for entry in gone:
                 self._telemetry.event(

@@ -37,7 +37,10 @@ FORGET_THUMBNAILS = (
 
 @dataclass(frozen=True, slots=True)
 class StoreCounters:
-    """Over the whole life of the store: accepted = acknowledged + evicted + still queued."""
+    """Over the whole life of the store: accepted = acknowledged + evicted + still queued.
+
+    What found no room came and went: it is accepted and evicted.
+    """
 
     accepted_entries: int
     accepted_bytes: int
