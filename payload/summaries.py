@@ -45,8 +45,8 @@ def run_summary(report: Mapping[str, object], out: Path, queue_path: Path) -> st
     ]
     if report["damaged_rows"]:
         lines.append(
-            f"{report['damaged_rows']} of {report['rows']} rows are damaged or missing, {LOG_FILE} says of "
-            "what: what they lack is no data"
+            f"{report['damaged_rows']} of {report['rows']} rows are damaged or missing: what they lack is "
+            f"no data; {LOG_FILE} has the first faults"
         )
     lines += [
         f"clear {scene['clear_ratio']:.1%}, thick cloud {scene['thick_cloud_ratio']:.1%}, "
