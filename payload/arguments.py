@@ -45,6 +45,8 @@ given again: finished tiles are never done twice.
 
 _LARGEST = 1e12  # of a rate or a duration: nobody means more
 
+_JSON = "print one JSON document for machines; a refusal is an exit code and a line on standard error"
+
 _FLY = """\
 everything it needs is in the section service of the configuration: APID, addresses for UDP and
 TCP, the inbox for strips, the command key, intervals. docs/telemetry.md says what it sends and takes.
@@ -181,7 +183,7 @@ def _add_fly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _add_dictionary(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     summary = "all telemetry and commands as XTCE, for the ground's own tools"
-    dictionary = commands.add_parser("dictionary", help=summary, description=summary[0].upper() + summary[1:])
+    dictionary = _command(commands, "dictionary", summary)
     _add_config(dictionary)
     dictionary.add_argument("--xtce", type=Path, required=True, metavar="FILE", help="where it goes")
 
@@ -230,7 +232,7 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    command.add_argument("--json", action="store_true", help="print one JSON document for machines")
+    command.add_argument("--json", action="store_true", help=_JSON)
     return command
 
 

@@ -19,7 +19,7 @@ from payload.core.manifest import (
     ModelManifest,
     check_model_fits,
 )
-from payload.core.memory import engine_loads, plan_memory
+from payload.core.memory import best_plan, check_budget, engine_loads
 from payload.core.radiometry import FULL_SCALE_REFLECTANCE, code_table
 from payload.core.settings import SETTINGS
 from payload.core.surface import CELL_PX
@@ -111,6 +111,8 @@ def load_areas(config: Config) -> AreaMap:
 def resume_queue(config: Config, store: SqliteProductStore, telemetry: Telemetry) -> DownlinkQueue:
     """What ``store`` holds, in no more entries than memory is planned for; one event tells what goes.
 
+    The channels of what was evicted go on from what the store has counted since it was made.
+
     Raises:
         StoreError: the store cannot be read or written.
     """
@@ -123,8 +125,9 @@ def resume_queue(config: Config, store: SqliteProductStore, telemetry: Telemetry
             trimmed.count(entry)
     if trimmed.entries:
         telemetry.event("queue_trimmed", entries=trimmed.entries, size_bytes=trimmed.size_bytes)
-        telemetry.add("evicted_products", trimmed.entries)
-        telemetry.add("evicted_bytes", trimmed.size_bytes)
+    counters = store.counters()
+    telemetry.set("evicted_products", counters.evicted_entries)
+    telemetry.set("evicted_bytes", counters.evicted_bytes)
     return queue
 
 
@@ -137,6 +140,19 @@ def plan_strip(
         ConfigError: a task's last engine has no network for such tiles.
         BudgetError: it does not fit.
     """
+    found = best_plan_of(config, source, models, tiles)
+    check_budget(found)
+    return found
+
+
+def best_plan_of(
+    config: Config, source: StripSource, models: Mapping[Task, Model], tiles: TileGrid
+) -> MemoryPlan:
+    """As `plan_strip`, whether it fits or not.
+
+    Raises:
+        ConfigError: a task's last engine has no network for such tiles.
+    """
     for task, model in models.items():
         target = config.engine.target(config.engine.order(task)[-1])
         artifact, window_px = model.artifact_for(target), (tiles.window_rows_px, tiles.window_columns_px)
@@ -147,7 +163,7 @@ def plan_strip(
                 "`python -m tools.export`"
             )
     loads = engine_loads(config, {task: model.manifest for task, model in models.items()})
-    return plan_memory(config, source.info, tiles, source.planned_bytes, loads)
+    return best_plan(config, source.info, tiles, source.planned_bytes, loads)
 
 
 def load_planned(

@@ -14,12 +14,12 @@ from payload.assembly import (
     Model,
     arithmetic_of,
     begin_strip,
+    best_plan_of,
     load_areas,
     load_board,
     load_models,
     load_planned,
     open_source,
-    plan_strip,
     resume_queue,
 )
 from payload.config import AgeingConfig, Config, load_config
@@ -27,6 +27,7 @@ from payload.contact import ContactReport, pass_order, run_contact
 from payload.core.downlink import DownlinkQueue
 from payload.core.engine_chain import EngineChain
 from payload.core.making import ProductMaker
+from payload.core.memory import check_budget
 from payload.core.pictures import compose, picture_pitch_px
 from payload.core.tiling import Tiling
 from payload.devices import build_chain, look_at_devices
@@ -40,41 +41,43 @@ from payload.errors import EngineLostError, LinkError, StoreError
 from payload.imaging import Progress, StripWalk
 from payload.logbook import Log, make_folder, opened_log
 from payload.ports import Engine, StripSource
-from payload.report import strip_report, totals_of
+from payload.report import LOG_FILE, PICTURE_FILE, QUEUE_FILE, REPORT_FILE, strip_report, totals_of
 from payload.scrubbing import Scrubbing
-from payload.terminal import ProgressLine, say, table
+from payload.summaries import (
+    contact_summary,
+    entry_facts,
+    plan_facts,
+    plan_table,
+    queue_table,
+    run_summary,
+)
+from payload.terminal import ProgressLine, say
 from payload.trial import TrialEngine
-from payload.types import Contact, MemoryPlan, QueueEntry, StripInfo, Task, TileGrid
+from payload.types import Contact, MemoryPlan, StripInfo, Task, TileGrid
 from payload.updates import Updates
 
-QUEUE_FILE = "queue.sqlite"
-LOG_FILE = "telemetry.jsonl"
-REPORT_FILE = "run.json"
-PICTURE_FILE = "quicklook.png"
-
 _LINES_SHOWN = 20
-_MEBIBYTE = 1 << 20
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """`payload plan`: the memory plan, term by term."""
+    """`payload plan`: the memory plan, term by term.
+
+    Raises:
+        BudgetError: it does not fit; it has been shown.
+    """
     config = load_board(arguments.config, arguments.budget_bytes)
     models, tiles = load_models(config)
     load_areas(config)  # what `run` would refuse is refused here
     source = open_source(arguments.strip, config)
     try:
-        found = plan_strip(config, source, models, tiles)
+        found = best_plan_of(config, source, models, tiles)
     finally:
         source.close()
     if arguments.json:
-        say(json.dumps(_plan_facts(found), indent=2))
-        return
-    rows: list[tuple[str, ...]] = [("term", "MiB", "bytes", "because")]
-    for term in found.terms:
-        rows.append((term.name, _mib(term.planned_bytes), str(term.planned_bytes), term.why))
-    rows.append(("total", _mib(found.total_bytes), str(found.total_bytes), f"{found.slots} tiles in flight"))
-    rows.append(("budget", _mib(found.budget_bytes), str(found.budget_bytes), str(arguments.config)))
-    say(table(rows, numeric=(1, 2)))
+        say(json.dumps(plan_facts(found), indent=2))
+    else:
+        say(plan_table(found, arguments.config))
+    check_budget(found)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -84,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         say(json.dumps(report, indent=2))
     else:
-        say(_summary(report, arguments.out, _queue_of(arguments)))
+        say(run_summary(report, arguments.out, _queue_of(arguments)))
 
 
 def _log_of(arguments: argparse.Namespace) -> AbstractContextManager[Log]:
@@ -119,10 +122,7 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
             if arguments.telemetry_to is not None:  # the service's queue takes strips for years
                 store.forget_thumbnails(strip.strip_id)
             totals = totals_of(store.tile_records(strip.strip_id))
-            queue = {"entries": 0, "bytes": 0}
-            for entry in store.entries():
-                queue["entries"] += 1
-                queue["bytes"] += entry.size_bytes
+            counters, (entries, size_bytes) = store.counters(), store.queued()
         finally:
             store.close()
     finally:
@@ -134,7 +134,12 @@ def _run(arguments: argparse.Namespace, log: Log) -> dict[str, object]:
     }
     tiling = Tiling(tiles, strip.rows, strip.columns)
     report = strip_report(strip, found, totals, tiling.tiles, measured)
-    report["queue"] = queue
+    report["queue"] = {
+        "entries": entries,
+        "bytes": size_bytes,
+        "evicted_entries": counters.evicted_entries,
+        "evicted_bytes": counters.evicted_bytes,
+    }
     report["devices"] = devices
     report["events"] = dict(log.telemetry.counts)
     _write_json(arguments.out / REPORT_FILE, report)
@@ -222,11 +227,7 @@ def contact(arguments: argparse.Namespace) -> None:
     if arguments.json:
         say(json.dumps(asdict(report), indent=2))
     else:
-        say(
-            f"{len(report.sent)} products, {report.sent_bytes} bytes, are in {arguments.to}; "
-            f"{report.waiting_entries} wait with {report.waiting_bytes} bytes; "
-            f"{report.idle_bytes} bytes of the pass were left"
-        )
+        say(contact_summary(report, arguments.to))
     if report.broken:
         raise LinkError(report.broken)
 
@@ -270,22 +271,9 @@ def queue(arguments: argparse.Namespace) -> None:
     limit = arguments.limit if arguments.limit is not None else 0 if arguments.json else _LINES_SHOWN
     shown = waiting[:limit] if limit else waiting
     if arguments.json:
-        say(json.dumps([_entry_facts(entry) for entry in shown], indent=2))
+        say(json.dumps([entry_facts(entry) for entry in shown], indent=2))
         return
-    rows: list[tuple[str, ...]] = [("#", "product", "bytes", "value", "value/MiB", "reason")]
-    for place, entry in enumerate(shown, start=1):
-        per_mib = entry.value / entry.size_bytes * _MEBIBYTE
-        rows.append(
-            (
-                str(place),
-                entry.product_id,
-                str(entry.size_bytes),
-                f"{entry.value:.3f}",
-                f"{per_mib:.1f}",
-                entry.reason,
-            )
-        )
-    say(table(rows, numeric=(0, 2, 3, 4)))
+    say(queue_table(shown))
     say(f"{len(waiting)} products wait with {total} bytes; {len(shown)} shown")
 
 
@@ -304,44 +292,6 @@ def _existing_queue(out: Path) -> Path:
     if not path.is_file():
         raise StoreError(f"{path}: there is no queue; `payload run STRIP --out {out}` makes one")
     return path
-
-
-def _entry_facts(entry: QueueEntry) -> dict[str, object]:
-    return {**asdict(entry), "kind": entry.kind.value, "value_per_byte": entry.value / entry.size_bytes}
-
-
-def _plan_facts(found: MemoryPlan) -> dict[str, object]:
-    return {**asdict(found), "total_bytes": found.total_bytes, "worst_term": found.worst.name}
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / _MEBIBYTE:.1f}"
-
-
-def _summary(report: Mapping[str, object], out: Path, queue: Path) -> str:
-    scene, events = report["scene"], report["events"]
-    assert isinstance(scene, dict)
-    assert isinstance(events, dict)
-    picture = [f"{out / PICTURE_FILE}: true colour, classes, surface reflectance"]
-    lines = [
-        f"{report['strip_id']}: {report['tiles_done']} of {report['tiles']} tiles, "
-        f"{report['tiles_no_data']} without data, {report['tiles_without_surface']} too cloudy to correct",
-        f"clear {scene['clear_ratio']:.1%}, thick cloud {scene['thick_cloud_ratio']:.1%}, "
-        f"thin cloud {scene['thin_cloud_ratio']:.1%}, cloud shadow {scene['cloud_shadow_ratio']:.1%}",
-        f"{report['wall_s']:.1f} s, {report['cpu_s']:.1f} s of processor; peak memory "
-        f"{_mib_of(report['peak_bytes'])} of {_mib_of(report['planned_bytes'])} MiB planned, "
-        f"{_mib_of(report['budget_bytes'])} allowed",
-        *(picture if (out / PICTURE_FILE).exists() else ()),
-        f"{out / REPORT_FILE}, {queue}, {out / LOG_FILE}",
-    ]
-    if damage := events.get("rows_damaged", 0) + events.get("rows_short", 0):
-        lines.insert(1, f"rows are damaged or missing, told {damage} times in {LOG_FILE}: they are no data")
-    return "\n".join(lines)
-
-
-def _mib_of(size_bytes: object) -> str:
-    assert isinstance(size_bytes, int)
-    return _mib(size_bytes)
 
 
 def _write_json(path: Path, document: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os.path
 import signal
 import sys
@@ -16,7 +17,6 @@ from payload.config import NONE, Config, ServiceConfig, load_config, parse_addre
 from payload.core import xtce
 from payload.core.cfdp import first_sequence_at
 from payload.core.guard import CommandGuard, parse_key
-from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
 from payload.core.packets import Telecommand
 from payload.core.telecommands import Arguments, Command, command_named
 from payload.core.telemetry import Telemetry
@@ -25,7 +25,6 @@ from payload.drivers.flight_memory import SqliteFlightMemory
 from payload.drivers.ground_links import SocketLinks
 from payload.drivers.inbox import open_inbox
 from payload.drivers.incoming_files import FolderOfFiles
-from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.plan_file import PlanFile
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_check import StoreCheck
@@ -56,6 +55,7 @@ from payload.flight.strips import ATTEMPTS, Strips
 from payload.flight.updating import Updating
 from payload.flight.uplink import REPLAY_COUNTER, Uplink
 from payload.logbook import make_folder
+from payload.model_files import files_in, manifest_in
 from payload.ports import Watchdog
 from payload.terminal import say
 
@@ -249,9 +249,8 @@ def _self_tests(config: Config, drivers: Drivers) -> list[SelfTest]:
     def has_models() -> bool:
         for configured in (config.models.scene, config.models.surface):
             folder = config.folder(configured)
-            for artifact in parse_manifest(read_manifest(folder, MANIFEST_MAX_BYTES)).artifacts:
-                sizes = {file.path: file.size_bytes for file in artifact.files}
-                check_artifact(artifact, read_files(folder, sizes))
+            for artifact in manifest_in(folder).artifacts:
+                files_in(folder, artifact)
         return True
 
     check = StoreCheck(drivers.state / QUEUE_FILE)
@@ -293,7 +292,12 @@ def dictionary(arguments: argparse.Namespace) -> None:
         arguments.xtce.write_bytes(document)
     except OSError as error:
         raise StoreError(f"{arguments.xtce}: cannot write the dictionary: {error.strerror}") from error
-    say(f"{arguments.xtce}: XTCE 1.2, APID {config.service.apid}, {len(document)} bytes")
+    apid = config.service.apid
+    if arguments.json:
+        facts = {"path": str(arguments.xtce), "format": "XTCE 1.2", "apid": apid, "size_bytes": len(document)}
+        say(json.dumps(facts, indent=2))
+    else:
+        say(f"{arguments.xtce}: XTCE 1.2, APID {apid}, {len(document)} bytes")
 
 
 COMMANDS = {"fly": fly, "dictionary": dictionary}

@@ -11,8 +11,8 @@ that a tile leaves behind depends on the budget or on how many tiles were in fli
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from payload.config import Config
@@ -102,6 +102,7 @@ class StripWalk:
         self._next_entry_id = store.next_entry_id()
         self._tiles_done = len(done)
         self._rows_read = self._scheduler.first_row
+        self._damaged_rows: Counter[int] = Counter()  # by row of tiles
 
     def process(self, watch: Callable[[Progress], None]) -> None:
         """Every tile of the strip is committed; ``watch`` is told after each.
@@ -137,12 +138,18 @@ class StripWalk:
             block = self._source.read(rows)
             if block is None:
                 self._telemetry.event("rows_short", row=self._rows_read)
+                self._note_damage(range(self._rows_read, self._source.info.rows))
             else:
                 self._rows_read = block.row + block.rows
                 for fault in block.faults:
                     self._telemetry.event("rows_damaged", row=block.row, fault=fault)
+                self._note_damage(block.damaged_rows)
             self._telemetry.set("rows_read", self._rows_read)
             self._scheduler.feed(block)
+
+    def _note_damage(self, rows: Iterable[int]) -> None:
+        """Each row is counted with the tiles whose it is, so a resumed run counts none twice."""
+        self._damaged_rows.update(row // self._tiles.inner_rows_px for row in rows)
 
     def _cut(self) -> None:
         while (tile := self._scheduler.next_tile()) is not None:
@@ -250,7 +257,8 @@ class StripWalk:
             for entry, product in zip(entries, work.products, strict=True)
             if entry.entry_id in accepted_ids
         ]
-        self._store.commit_tile(self._record(work), accepted, [entry.entry_id for entry in offer.evicted])
+        evicted_ids = [entry.entry_id for entry in offer.evicted]
+        self._store.commit_tile(self._record(work), accepted, evicted_ids, offer.refused)
         for name, gone in (("product_refused", offer.refused), ("product_evicted", offer.evicted)):
             for entry in gone:
                 self._telemetry.event(
@@ -278,6 +286,7 @@ class StripWalk:
             {product.kind.value: len(product.body) for product in work.products},
             {product.kind.value: product.value for product in work.products},
             small,
+            self._damaged_rows[work.tile.inner.row // self._tiles.inner_rows_px],
         )
 
     def _tell_channels(self, progress: Progress) -> None:

@@ -162,8 +162,9 @@ class ProductStore(Protocol):
         record: TileRecord,
         accepted: Sequence[tuple[QueueEntry, Product]],
         evicted: Sequence[int],
+        refused: Sequence[QueueEntry] = (),
     ) -> None:
-        """The tile is finished, its products queued and the evicted gone: all or nothing.
+        """The tile is finished, its products queued, evicted ones gone, refused ones counted: all or nothing.
 
         What is to be evicted and has left meanwhile, or is held, is passed over.
 

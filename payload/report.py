@@ -1,4 +1,4 @@
-"""What a run leaves to read: run.json."""
+"""What a run leaves to read: run.json, and the files beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from payload.types import MemoryPlan, ProductKind, StripInfo, TileRecord
+
+QUEUE_FILE = "queue.sqlite"
+LOG_FILE = "telemetry.jsonl"
+REPORT_FILE = "run.json"
+PICTURE_FILE = "quicklook.png"
 
 _RATIOS = ("clear_ratio", "thick_cloud_ratio", "thin_cloud_ratio", "cloud_shadow_ratio")
 
@@ -17,6 +22,7 @@ class StripTotals:
     tiles_done: int = 0
     tiles_no_data: int = 0
     tiles_without_surface: int = 0
+    damaged_rows: int = 0
     valid_px: int = 0
     no_data_px: int = 0
     class_px: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_RATIOS, 0.0))
@@ -29,6 +35,7 @@ class StripTotals:
         self.tiles_done += 1
         self.tiles_no_data += stats.valid_px == 0
         self.tiles_without_surface += stats.valid_px > 0 and "surface" not in record.engines
+        self.damaged_rows += record.damaged_rows if record.inner.col == 0 else 0
         self.valid_px += stats.valid_px
         self.no_data_px += stats.no_data_px
         for name in _RATIOS:
@@ -68,6 +75,7 @@ def strip_report(
         "tiles_done": totals.tiles_done,
         "tiles_no_data": totals.tiles_no_data,
         "tiles_without_surface": totals.tiles_without_surface,
+        "damaged_rows": totals.damaged_rows,
         **measured,
         "budget_bytes": plan.budget_bytes,
         "planned_bytes": plan.total_bytes,

@@ -189,12 +189,14 @@ class RowBlock:
         dn: per grid, uint16 (band, ceil(rows / pitch), ceil(columns / pitch)), bands in
             the order of BANDS_OF_GRID; 0 where nothing was received.
         faults: one sentence for each thing that was damaged or missing in these rows.
+        damaged_rows: those of them, of the strip's, that lack something because of that.
     """
 
     row: int
     rows: int
     dn: Mapping[Grid, U16]
     faults: tuple[str, ...] = ()
+    damaged_rows: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,10 @@ class MemoryPlan:
     @property
     def total_bytes(self) -> int:
         return sum(term.planned_bytes for term in self.terms)
+
+    @property
+    def fits(self) -> bool:
+        return self.total_bytes <= self.budget_bytes
 
     @property
     def worst(self) -> MemoryTerm:
@@ -362,7 +368,7 @@ class TileRecord:
 
     ``engines`` maps the task's value to a one-line engine name. ``thumbnail`` is uint8
     (7, rows, cols): true colour, class, surface true colour; reduced by a whole factor; no rows
-    once it has been forgotten.
+    once it has been forgotten. ``damaged_rows``: of the inner's rows, whatever the column.
     """
 
     strip_id: str
@@ -373,6 +379,7 @@ class TileRecord:
     product_bytes: Mapping[str, int]
     product_values: Mapping[str, float]
     thumbnail: U8
+    damaged_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,13 +394,3 @@ class Contact:
     @property
     def capacity_bytes(self) -> int:
         return int(self.duration_s * self.rate_bit_s / 8 * (1 - self.overhead_ratio))
-
-
-@unique
-class Severity(Enum):
-    """PUS-C service 5 report levels (ECSS-E-ST-70-41C, 6.5)."""
-
-    INFO = "info"
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"

@@ -31,10 +31,11 @@ from payload.core.signed import ROOT_MAGIC, Root, check_next_root, read_root
 from payload.core.slots import WRITABLE, SlotName, SlotState, TrialLimits
 from payload.core.telemetry import Telemetry
 from payload.drivers.file_bytes import FileBytes
-from payload.drivers.model_folder import read_files, read_manifest
+from payload.drivers.model_folder import read_manifest
 from payload.drivers.weight_slots import SlotFolder
 from payload.errors import InstallError, PayloadError, StoreError, TrustError
 from payload.install import Installation, Installed, source_of
+from payload.model_files import files_in, manifest_in
 from payload.model_slots import ModelSlots
 from payload.proving import DeviceProver, asked_devices, runtime_versions
 from payload.root_store import ROOT_MAX_BYTES, RootStore
@@ -84,7 +85,7 @@ class Updates:
         """
         slots = self.slots[task]
         if slots.record.active is SlotName.FACTORY:
-            return self._factory_artifact(task, artifact)
+            return files_in(self.factory_folder(task), artifact)
         content = slots.load(slots.record.active).files
         files = {file.path: content[file.path] for file in artifact.files}
         check_artifact(artifact, files)
@@ -291,7 +292,7 @@ class Updates:
         Raises:
             TrustError: it cannot be read.
         """
-        return parse_manifest(read_manifest(self.factory_folder(task), MANIFEST_MAX_BYTES))
+        return manifest_in(self.factory_folder(task))
 
     def _factory_network(
         self, task: Task, target: Target
@@ -300,14 +301,8 @@ class Updates:
         manifest = self.factory_manifest(task)
         for artifact in manifest.artifacts:
             if artifact.target is target:
-                return manifest, artifact, self._factory_artifact(task, artifact)
+                return manifest, artifact, files_in(self.factory_folder(task), artifact)
         raise TrustError(f"{manifest.name}: no artifact for {target.value}")
-
-    def _factory_artifact(self, task: Task, artifact: Artifact) -> dict[str, bytes]:
-        sizes = {file.path: file.size_bytes for file in artifact.files}
-        files = read_files(self.factory_folder(task), sizes)
-        check_artifact(artifact, files)
-        return files
 
     def readable_factory(self, task: Task) -> ModelManifest | None:
         """As `factory_manifest`; None where it cannot be read, which is told."""

@@ -259,19 +259,26 @@ def test_a_model_that_does_not_match_the_configuration_is_refused(tmp_path: Path
     refused(done, 2, "it has surface, needed is scene")
 
 
-def test_a_model_whose_weights_are_damaged_is_never_loaded(tmp_path: Path) -> None:
-    model = tmp_path / "scene"
-    shutil.copytree(REPOSITORY / "models" / "scene_s2_v7", model)
-    weights = bytearray((model / "openvino_int8.bin").read_bytes())
-    weights[1000] ^= 4
-    (model / "openvino_int8.bin").write_bytes(weights)
+@pytest.mark.parametrize("name", ["scene_s2_v7", "surface_s2_v5"])
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [("openvino_int8.bin", "its SHA-256 is not"), ("manifest.json", "manifest: not JSON")],
+)
+def test_a_model_that_is_damaged_is_never_loaded_and_named(
+    tmp_path: Path, name: str, file: str, complaint: str
+) -> None:
+    model = tmp_path / "copied"
+    shutil.copytree(REPOSITORY / "models" / name, model)
+    content = bytearray((model / file).read_bytes())
+    content[0 if file == "manifest.json" else 1000] ^= 4
+    (model / file).write_bytes(content)
     config = tmp_path / "board.yaml"
-    text = CONFIG.read_text().replace("../models/scene_s2_v7", str(model))
+    text = CONFIG.read_text().replace(f"../models/{name}", str(model))
     config.write_text(
         text.replace("../models", str(REPOSITORY / "models")).replace("../build", str(tmp_path))
     )
     done = payload("run", STRIP, "--config", config, "--out", tmp_path / "out")
-    refused(done, 6, "openvino_int8.bin", "SHA-256")
+    refused(done, 6, f"{model}: ", file.replace(".json", ""), complaint)
     assert events(tmp_path / "out")[-1] == "model_refused"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from payload.core import products
 from payload.errors import EngineLostError
+from payload.report import totals_of
 from payload.types import Grid, ProductKind, SceneClass, Task, TileGrid
 from tests.core.strip_in_memory import ArraySource, random_dn, strip_info
 from tests.walking import RuleEngine, assembled, board_config, walk
@@ -140,6 +141,24 @@ def test_rows_that_fall_short_are_no_data_and_reported(dn: dict[Grid, np.ndarray
     assert (classes != SceneClass.NO_DATA).all()
     assert len({r.index for r in walked.store.tile_records("TEST")}) == 20
     walked.store.close()
+
+
+@pytest.mark.parametrize("lost_at", [2, 7, 15, 25])
+def test_a_strip_that_went_on_tells_of_as_many_damaged_rows_as_one_that_was_never_cut(
+    dn: dict[Grid, np.ndarray], tmp_path: Path, lost_at: int
+) -> None:
+    """Wherever it was cut: rows in a halo are read twice, and some before the tile that counts them."""
+    damaged = {0, 1, 2, 44, 47, 48, 49, 95, 100, 143, 144, 150}
+
+    def source() -> ArraySource:
+        return ArraySource(strip_info(ROWS, COLUMNS), dn, 180, damaged)
+
+    with pytest.raises(EngineLostError):
+        walk(tmp_path, CONFIG, TILES, source(), RuleEngine(2, lost_at=lost_at))
+    resumed = walk(tmp_path, CONFIG, TILES, source(), RuleEngine(2))
+    totals = totals_of(resumed.store.tile_records("TEST"))
+    resumed.store.close()
+    assert totals.damaged_rows == len(damaged) + ROWS - 180
 
 
 def test_a_full_queue_gives_up_the_least_worth_and_says_so(

@@ -32,7 +32,7 @@ def ran(folder: Path, engine: str, child: str = "") -> dict[str, object]:
     board = folder / "board.yaml"
     board.write_text(text)
     done = payload("run", STRIP, "--config", board, "--out", folder, "--json")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, object] = json.loads((folder / "run.json").read_text())
     return found
 

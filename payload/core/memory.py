@@ -91,13 +91,27 @@ def plan_memory(
     source_bytes: int,
     loads: Sequence[EngineLoad],
 ) -> MemoryPlan:
-    """The plan for ``strip`` with as many tiles in flight as fit.
-
-    Args:
-        source_bytes: what the strip source needs while reading, beyond the block it returns.
+    """The plan for ``strip`` with as many tiles in flight as fit, as `best_plan`.
 
     Raises:
         BudgetError: it does not fit even with one tile in flight.
+    """
+    plan = best_plan(config, strip, tiles, source_bytes, loads)
+    check_budget(plan)
+    return plan
+
+
+def best_plan(
+    config: Config,
+    strip: StripInfo,
+    tiles: TileGrid,
+    source_bytes: int,
+    loads: Sequence[EngineLoad],
+) -> MemoryPlan:
+    """The plan for ``strip`` with as many tiles in flight as fit, or with one where not even that fits.
+
+    Args:
+        source_bytes: what the strip source needs while reading, beyond the block it returns.
     """
     most_slots = min(config.tiles.slots, Tiling(tiles, strip.rows, strip.columns).tiles)
     children = [kind for kind in config.engine.in_use() if config.engine.child(kind) is not None]
@@ -105,15 +119,25 @@ def plan_memory(
     for kept in (children, needed) if len(needed) < len(children) else (needed,):
         for slots in range(most_slots, 0, -1):
             plan = _plan(config, strip, tiles, source_bytes, loads, kept, slots)
-            if plan.total_bytes <= plan.budget_bytes:
+            if plan.fits:
                 return plan
+    return plan
+
+
+def check_budget(plan: MemoryPlan) -> None:
+    """Returns if ``plan`` fits.
+
+    Raises:
+        BudgetError: it does not; the largest term is named.
+    """
     worst = plan.worst
-    raise BudgetError(
-        f"the plan needs {plan.total_bytes} bytes ({plan.total_bytes / _MEBIBYTE:.1f} MiB) but the budget is "
-        f"{plan.budget_bytes} ({plan.budget_bytes / _MEBIBYTE:.1f} MiB); the largest term is "
-        f"{worst.name} with {worst.planned_bytes} bytes ({worst.why})",
-        worst.name,
-    )
+    if not plan.fits:
+        raise BudgetError(
+            f"the plan needs {plan.total_bytes} bytes ({plan.total_bytes / _MEBIBYTE:.1f} MiB) but the "
+            f"budget is {plan.budget_bytes} ({plan.budget_bytes / _MEBIBYTE:.1f} MiB); the largest term is "
+            f"{worst.name} with {worst.planned_bytes} bytes ({worst.why})",
+            worst.name,
+        )
 
 
 def _plan(

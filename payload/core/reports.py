@@ -16,11 +16,10 @@ from types import MappingProxyType
 from payload.core.packets import Failure
 from payload.core.refusals import REFUSED_CODE, Refusal
 from payload.core.telemetry.events import EVENTS
-from payload.core.telemetry.kinds import Channel, Event, Structure
+from payload.core.telemetry.kinds import Channel, Event, Severity, Structure
 from payload.core.telemetry.structures import STRUCTURES
 from payload.core.telemetry.tables import CHANNELS, PARAMETERS
 from payload.core.wire import Field, Value, Wire, ones, pack_fields, unpack_fields
-from payload.types import Severity
 
 FAILURES: Mapping[int, str] = {
     **{failure.value: failure.name.lower() for failure in Failure},

@@ -5,8 +5,10 @@ The interpreter has no asynchronous call: a tile is worked on when its answer is
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from payload.drivers.litert import LiteRt, NoRuntimeError
 from payload.drivers.network import CELL_PX, GEOMETRY, GRID_OF_INPUT, Network, check_plausible
 from payload.errors import EngineFault, EngineLostError
 from payload.types import Inference, Target, Task, Tile, TileGrid
+
+_NOTICES_MAX_BYTES = 65536
 
 
 class LiteRtEngine:
@@ -28,7 +32,8 @@ class LiteRtEngine:
         self.slots = slots
         window_px = tiles.window_rows_px, tiles.window_columns_px
         try:
-            self._runtime = LiteRt([network.file(".tflite") for network in networks], threads)
+            with _without_notices():
+                self._runtime = LiteRt([network.file(".tflite") for network in networks], threads)
             sizes_px = {self._runtime.window_px(number) for number in range(len(networks))}
         except NoRuntimeError as error:
             raise EngineLostError(
@@ -73,3 +78,31 @@ class LiteRtEngine:
 
     def close(self) -> None:
         self._waiting.clear()
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """What native code writes to standard error meanwhile comes afterwards, lines of INFO left out.
+
+    The runtime announces how it computes, and has no switch for that. Where it ends the process its
+    last words are lost with it.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    begin, end = os.pipe()
+    for descriptor in (begin, end):  # what is too much for the pipe is lost, and nobody waits
+        os.set_blocking(descriptor, False)
+    os.dup2(end, 2)
+    os.close(end)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        with suppress(OSError):  # nobody may listen to standard error
+            said = os.read(begin, _NOTICES_MAX_BYTES).splitlines(keepends=True)
+            os.write(2, b"".join(line for line in said if not line.startswith(b"INFO:")))
+        os.close(begin)

@@ -122,8 +122,9 @@ class SqliteProductStore:
         record: TileRecord,
         accepted: Sequence[tuple[QueueEntry, Product]],
         evicted: Sequence[int],
+        refused: Sequence[QueueEntry] = (),
     ) -> None:
-        """The tile is finished, its products queued and the evicted gone: all or nothing.
+        """The tile is finished, its products queued, evicted ones gone, refused ones counted: all or nothing.
 
         An entry to evict that the sender holds, or that has left meanwhile, is passed over:
         `has_changed` is true then, and the queue can follow.
@@ -136,6 +137,9 @@ class SqliteProductStore:
             self._insert_tile(record)
             for entry, product in accepted:
                 self._insert_product(entry, product)
+            for entry in refused:
+                self._count("accepted", entry.size_bytes)
+                self._count("evicted", entry.size_bytes)
             return self._evict(evicted)
 
         self._removing(self._file.filling, commit)
@@ -263,10 +267,7 @@ class SqliteProductStore:
         )
 
     def _insert_tile(self, record: TileRecord) -> None:
-        found = self._run(
-            "SELECT 1 FROM tile WHERE strip_id = ? AND tile_index = ?", key_of(record)
-        ).fetchone()
-        if found:
+        if self._run("SELECT 1 FROM tile WHERE strip_id = ? AND tile_index = ?", key_of(record)).fetchone():
             raise StoreError(f"{self._path}: tile {record.index} of {record.strip_id} is finished already")
         self._run(
             "INSERT INTO tile VALUES (?, ?, ?, ?)",

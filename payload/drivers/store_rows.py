@@ -37,7 +37,10 @@ FORGET_THUMBNAILS = (
 
 @dataclass(frozen=True, slots=True)
 class StoreCounters:
-    """Over the whole life of the store: accepted = acknowledged + evicted + still queued."""
+    """Over the whole life of the store: accepted = acknowledged + evicted + still queued.
+
+    What found no room came and went: it is accepted and evicted.
+    """
 
     accepted_entries: int
     accepted_bytes: int
@@ -58,6 +61,7 @@ def text_of(record: TileRecord) -> str:
             "product_bytes": dict(record.product_bytes),
             "product_values": dict(record.product_values),
             "thumbnail": [planes, rows, cols],
+            "damaged_rows": record.damaged_rows,
         }
     )
 
@@ -85,4 +89,5 @@ def record_of(strip_id: str, index: int, text: str, thumbnail: bytes) -> TileRec
         known["product_bytes"],
         known["product_values"],
         np.frombuffer(thumbnail, dtype=np.uint8).reshape(planes, rows if thumbnail else 0, cols),
+        known.get("damaged_rows", 0),  # a queue may be older than this count
     )

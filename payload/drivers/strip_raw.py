@@ -90,7 +90,10 @@ class RawStrip:
             return None
         self._row = row + count
         faults = (*reader.faults, *self._missing_faults(missing))
-        return RowBlock(row, count, rows_of(self._dn, 0, count), faults)
+        lost = frozenset(
+            line for start in missing for line in range(start, min(start + FRAME_ROWS, row + count))
+        )
+        return RowBlock(row, count, rows_of(self._dn, 0, count), faults, lost)
 
     def skip(self, rows: int) -> None:
         """See `StripSource.skip`; a regular file is not even read."""

@@ -37,25 +37,37 @@ class BandImage:
 
 
 def strip_size(images: Sequence[BandImage]) -> tuple[int, int, bool]:
-    """Rows and columns on the 10 m grid, and whether every band is on its native grid.
+    """Rows and columns on the 10 m grid, and whether every band is on its native grid: as most images say.
 
     Raises:
-        StripError: the sizes fit neither the native grids nor one common grid.
+        StripError: the sizes fit neither the native grids nor one common grid; it names an image that
+            is in the minority.
     """
-    finest = next(entry for entry in images if Band.B02 in entry.bands)
-    rows, columns = finest.image.rows, finest.image.columns
-    if all((entry.image.rows, entry.image.columns) == (rows, columns) for entry in images):
-        return rows, columns, False
-    for entry in images:
-        grid = GRID_OF_BAND[entry.bands[0]]
-        size, native = (entry.image.rows, entry.image.columns), (-(-rows // grid), -(-columns // grid))
-        if size != native:
-            raise StripError(
-                f"{entry.name}: {size[0]} x {size[1]} pixels, but {finest.name} has {rows} x {columns}: it "
-                f"must have {native[0]} x {native[1]} (native grids) or as many (one grid for all); "
-                "fetch the strip again"
-            )
-    return rows, columns, True
+    layouts = [(_size(entry), False) for entry in images]
+    layouts += [(_size(entry), True) for entry in images if GRID_OF_BAND[entry.bands[0]] == Grid.R10M]
+
+    def strangers(layout: tuple[tuple[int, int], bool]) -> list[BandImage]:
+        return [entry for entry in images if _size(entry) != _size_in(*layout, entry)]
+
+    (rows, columns), is_native = layout = min(layouts, key=lambda layout: len(strangers(layout)))
+    if odd := strangers(layout):
+        size, needed = _size(odd[0]), _size_in(*layout, odd[0])
+        grids = "native grids" if is_native else "one grid for all"
+        raise StripError(
+            f"{odd[0].name}: {size[0]} x {size[1]} pixels, but by the other bands the strip has {rows} x "
+            f"{columns}: it must have {needed[0]} x {needed[1]} ({grids}); fetch the strip again"
+        )
+    return rows, columns, is_native
+
+
+def _size(entry: BandImage) -> tuple[int, int]:
+    return entry.image.rows, entry.image.columns
+
+
+def _size_in(strip_px: tuple[int, int], is_native: bool, entry: BandImage) -> tuple[int, int]:
+    """Rows and columns that the image must have in a strip of ``strip_px``."""
+    pitch = GRID_OF_BAND[entry.bands[0]] if is_native else Grid.R10M
+    return -(-strip_px[0] // pitch), -(-strip_px[1] // pitch)
 
 
 class TiledStrip:
@@ -114,11 +126,12 @@ class TiledStrip:
         if count > self._dn[Grid.R10M].shape[1]:
             self._dn = empty_dn(count, self._info.columns)
         faults: list[str] = []
+        damaged: set[int] = set()
         for start in range(0, count, _STEP_ROWS):
             end = min(start + _STEP_ROWS, count)
-            self._read_step(row + start, rows_of(self._dn, start, end), faults)
+            self._read_step(row + start, rows_of(self._dn, start, end), faults, damaged)
         self._row = row + count
-        return RowBlock(row, count, rows_of(self._dn, 0, count), tuple(faults))
+        return RowBlock(row, count, rows_of(self._dn, 0, count), tuple(faults), frozenset(damaged))
 
     def skip(self, rows: int) -> None:
         """See `StripSource.skip`; tiles that lie in skipped rows alone are never decoded."""
@@ -130,7 +143,7 @@ class TiledStrip:
         for entry in self._images:
             entry.image.close()
 
-    def _read_step(self, row: int, dn: dict[Grid, U16], faults: list[str]) -> None:
+    def _read_step(self, row: int, dn: dict[Grid, U16], faults: list[str], damaged: set[int]) -> None:
         """At most _STEP_ROWS rows of every band."""
         count = dn[Grid.R10M].shape[1]
         for entry, rows in zip(self._images, self._rows, strict=True):
@@ -147,6 +160,8 @@ class TiledStrip:
             pitch = GRID_OF_BAND[entry.bands[0]] if self._is_native else Grid.R10M
             for part in rows.lost_parts:
                 _leave_out(part, pitch, row, dn)
+                first, end = part.row * pitch // Grid.R60M, -(-(part.row + part.rows) * pitch // Grid.R60M)
+                damaged.update(range(first * Grid.R60M, min(end * Grid.R60M, row + count)))
 
 
 def _leave_out(part: Window, pitch: int, first_row: int, dn: dict[Grid, U16]) -> None:

@@ -13,11 +13,11 @@ from typing import cast
 
 from payload.core.packets import Failure
 from payload.core.telemetry import EVENTS, Telemetry, Value
+from payload.core.telemetry.kinds import Severity
 from payload.errors import CommandError, StoreError
 from payload.flight.calls import Call, Execute, Now, Quiet
 from payload.flight.downlink import Downlink
 from payload.ports import FlightMemory, TelemetryFile
-from payload.types import Severity
 
 THROTTLE_S = 60
 _NS_PER_S = 1_000_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -43,14 +43,21 @@ def random_dn(rows: int, columns: int, seed: int, holes: int = 0) -> dict[Grid, 
 
 
 class ArraySource:
-    """Implements StripSource over arrays; ends after ``rows_delivered`` rows."""
+    """Implements StripSource over arrays; ``rows_delivered`` rows come, those of ``damaged`` so."""
 
     planned_bytes = 0
 
-    def __init__(self, info: StripInfo, dn: Mapping[Grid, U16], rows_delivered: int | None = None) -> None:
+    def __init__(
+        self,
+        info: StripInfo,
+        dn: Mapping[Grid, U16],
+        rows_delivered: int | None = None,
+        damaged: Collection[int] = (),
+    ) -> None:
         self.info = info
         self._dn = dn
         self._row = 0
+        self._damaged = damaged
         self._end = info.rows if rows_delivered is None else rows_delivered
         self.rows_read = 0
 
@@ -63,7 +70,8 @@ class ArraySource:
         start, self._row = self._row, self._row + rows
         self.rows_read += rows
         part = {g: a[:, start // g : -(-self._row // g)] for g, a in self._dn.items()}
-        return RowBlock(start, rows, part)
+        lost = frozenset(range(start, self._row)) & frozenset(self._damaged)
+        return RowBlock(start, rows, part, ("lost",) if lost else (), lost)
 
     def skip(self, rows: int) -> None:
         self._row += rows

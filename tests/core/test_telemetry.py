@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.core.telemetry import CHANNELS, EVENTS, TEXT_MAX_CHARS, Event, Telemetry
-from payload.types import Severity
+from payload.core.telemetry.kinds import Severity
 
 NOON_UTC_NS = 1_800_000_000_000_000_000
 UNITS = ("_bytes", "_px", "_m", "_s", "_ns", "_hz", "_deg", "_dn", "_ratio", "_bit_s")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -31,8 +35,11 @@ def _tensor(name: str, shape: tuple[int, ...]) -> schema.TensorT:
     return tensor
 
 
-def copying_network() -> bytes:
-    """A TFLite file: ReLU of b10, which for codes changes nothing; the other inputs are not read."""
+def copying_network(custom: str = "") -> bytes:
+    """A TFLite file: ReLU of b10, which for codes changes nothing; the other inputs are not read.
+
+    With ``custom`` it is an operator of that name, which nobody knows.
+    """
     graph = schema.SubGraphT()
     graph.tensors = [
         _tensor("b10", (1, ROWS, COLUMNS, 4)),
@@ -46,6 +53,8 @@ def copying_network() -> bytes:
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
     code.version = 2
+    if custom:
+        code.builtinCode, code.customCode = schema.BuiltinOperator.CUSTOM, custom
     model = schema.ModelT()
     model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
     model.buffers = [schema.BufferT()]
@@ -79,6 +88,38 @@ def test_codes_go_in_and_scores_come_out_bit_for_bit_in_process_and_in_a_child()
             np.testing.assert_array_equal(answer.output, random_tile(index).codes[Grid.R10M][0])
         assert engine.collect(0.01) is None
         engine.close()
+
+
+def said_by(program: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """A process of its own: the runtime announces its delegate once in each."""
+    program = f"import os\nfrom tests.drivers import test_engine_litert as t\n{program}"
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        **options,
+    )
+
+
+STARTS = "t.LiteRtEngine([t.network(t.copying_network())], t.TILES, 1, 1)\n"
+
+
+def test_standard_error_hears_nothing_of_the_runtime_and_is_there_again() -> None:
+    done = said_by(f"{STARTS}os.write(2, b'still there')", stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, "still there")
+
+
+def test_without_a_standard_error_the_engine_starts() -> None:
+    assert said_by(f"os.close(2)\n{STARTS}print('started')").stdout == "started\n"
+
+
+def test_what_the_runtime_refuses_is_told_and_leaves_no_descriptor_behind() -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(EngineLostError, match="unresolved custom op: nowhere"):
+        LiteRtEngine([network(copying_network("nowhere"))], TILES, 1, 1)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_what_is_no_tflite_file_or_for_another_window_is_told() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from payload.bands import GRID_OF_BAND
 from payload.drivers import tile_rows
-from payload.drivers.strip_safe import open_safe
+from payload.drivers.strip_safe import open_folder, open_safe
 from payload.errors import StripError
 from payload.types import Band
 from tests.drivers.strip_material import (
@@ -74,12 +75,29 @@ def test_a_missing_band_is_refused_and_named(copy: Path, tmp_path: Path) -> None
     assert "missing bands: B8A: fetch the strip again" in refusal(copy, tmp_path)
 
 
-def test_images_of_one_strip_agree_in_size_or_the_strip_is_refused(copy: Path, tmp_path: Path) -> None:
-    shutil.copy(band_file(copy, Band.B02), band_file(copy, Band.B05))
+@pytest.mark.parametrize("band", list(Band))
+def test_images_of_one_strip_agree_in_size_or_the_one_that_does_not_is_named(
+    copy: Path, tmp_path: Path, band: Band
+) -> None:
+    write_safe_strip(tmp_path / "SMALL.SAFE", 60, 60, TILE_PX)
+    shutil.copy(band_file(tmp_path / "SMALL.SAFE", band), band_file(copy, band))
     complaint = refusal(copy, tmp_path)
-    assert "B05" in complaint
-    assert "270 x 200 pixels" in complaint
-    assert "must have 135 x 100" in complaint
+    pitch = GRID_OF_BAND[band]
+    assert complaint.startswith(f"{band.value} ({band_file(copy, band).name}): {60 // pitch} x {60 // pitch}")
+    assert "the strip has 270 x 200" in complaint
+    assert f"must have {270 // pitch} x {-(-200 // pitch)} (native grids)" in complaint
+
+
+@pytest.mark.parametrize("odd", [Band.B02, Band.B05, Band.B12])
+def test_so_it_is_where_all_bands_are_on_one_grid(safe: Path, tmp_path: Path, odd: Band) -> None:
+    folder = tmp_path / "bands"
+    folder.mkdir()
+    for band in Band:
+        shutil.copy(band_file(safe, Band.B01 if band is odd else Band.B03), folder / f"{band.value}.jp2")
+    with pytest.raises(StripError) as refused:
+        open_folder(folder, tmp_path)
+    assert str(refused.value).startswith(f"{odd.value} ({odd.value}.jp2): 45 x 34 pixels")
+    assert "must have 270 x 200 (one grid for all)" in str(refused.value)
 
 
 @pytest.mark.parametrize(

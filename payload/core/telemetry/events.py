@@ -5,9 +5,8 @@ Ids and names are never reused; `tests/event_history.txt` remembers all that the
 
 from __future__ import annotations
 
-from payload.core.telemetry.kinds import Event
+from payload.core.telemetry.kinds import Event, Severity
 from payload.core.telemetry.service_events import SERVICE_EVENTS
-from payload.types import Severity
 
 _INFO, _LOW, _MEDIUM, _HIGH = Severity.INFO, Severity.LOW, Severity.MEDIUM, Severity.HIGH
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, unique
 
 from payload.core.wire import Wire
-from payload.types import Severity
+
+
+@unique
+class Severity(Enum):
+    """PUS-C service 5 report levels (ECSS-E-ST-70-41C, 6.5)."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from payload.core.telemetry.kinds import Event
-from payload.types import Severity
+from payload.core.telemetry.kinds import Event, Severity
 
 _INFO, _LOW, _MEDIUM, _HIGH = Severity.INFO, Severity.LOW, Severity.MEDIUM, Severity.HIGH
 

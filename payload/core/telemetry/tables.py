@@ -24,7 +24,7 @@ CHANNELS = (
     Channel(12, "cpu_s", "s", float, False, "processor time of the process tree"),
     Channel(13, "queue_bytes", "bytes", int, True, "products waiting for the ground"),
     Channel(14, "queue_entries", "products", int, True, "products waiting for the ground"),
-    Channel(15, "evicted_products", "products", int, False, "products that lost their place in the queue"),
+    Channel(15, "evicted_products", "products", int, False, "products without a place in the queue, ever"),
     Channel(16, "evicted_bytes", "bytes", int, False, "what the evicted products held"),
     Channel(17, "sent_products", "products", int, False, "products acknowledged in this pass"),
     Channel(18, "sent_bytes", "bytes", int, False, "what the acknowledged products held"),
