@@ -7,6 +7,7 @@ Faults, as kind@tile, separated by blanks; tiles are counted over all its lives:
   hang    never answers            crash   dies of SIGKILL         late    answers after its deadline
   nan     impossible numbers       lose    the device is gone for a while, then on the bus again
   hot     95 degC for a while      mutex   ends with exit code 1, as the plugin whose mutex is another's
+  memory  takes more than its memory_bytes and answers on
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from payload.drivers.network import GRID_OF_INPUT
 from payload.drivers.openvino_lean import ov
 from tools.whole import whole
 
-KINDS = ("hang", "crash", "late", "nan", "lose", "hot", "mutex")
+KINDS = ("hang", "crash", "late", "nan", "lose", "hot", "mutex", "memory")
 AWAY_S = 0.3
 HOT_DEGC, COOL_DEGC = 95.0, 45.0
 _FOREVER_S = 1e6
@@ -73,6 +74,8 @@ class StandIn:
         options = load["options"]
         self._faults = parse_faults(options["faults"])
         self._late_s = float(options.get("late_s", 5.0))
+        self._memory_bytes = int(options["memory_bytes"])
+        self._taken: list[NDArray[np.uint8]] = []
         self._state = State(Path(options["state"]))
         if self._state.now["away_until_s"] > time.time():
             self._state.save(refused=self._state.now["refused"] + 1)
@@ -121,6 +124,8 @@ class StandIn:
             time.sleep(_FOREVER_S)
         if fault == "late":
             time.sleep(self._late_s)
+        if fault == "memory":
+            self._taken.append(np.ones(self._memory_bytes, np.uint8))  # touched, not only asked for
         if fault == "lose":
             self._state.save(away_until_s=time.time() + AWAY_S)
             raise protocol.FaultError("failed", "Failed to read output from FIFO: NC_ERROR (stand-in)")

@@ -67,6 +67,7 @@ class WorkerChild:
             os.set_blocking(end, False)
         self.pid = self._process.pid
         self.has_ended = False
+        self._ended_for: tuple[EngineFault, str] | None = None
         self._received = bytearray()
         self._log = b""
 
@@ -122,7 +123,9 @@ class WorkerChild:
         return found
 
     def reason_of_end(self) -> tuple[EngineFault, str]:
-        """Why a child that has closed its pipe did so, from its exit code and its last words."""
+        """Why a child that has closed its pipe did so: it was ended, or by exit code and last words."""
+        if self._ended_for is not None:
+            return self._ended_for
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_WAIT_S)
         self._drain_log()
@@ -144,6 +147,11 @@ class WorkerChild:
         except (FileNotFoundError, ProcessLookupError):
             return 0
         return int(pages) * resource.getpagesize()
+
+    def end(self, fault: EngineFault, text: str) -> None:
+        """The child ends for that reason; what it has sent can still be read."""
+        self._ended_for = fault, text
+        self._process.kill()
 
     def kill(self) -> None:
         """The child is gone, with whatever it was doing."""
