@@ -146,6 +146,11 @@ class EngineChain:
             for name, post in self._posts.items()
         ]
 
+    def standings(self) -> str:
+        """In one line where each device stands, and why it does not serve."""
+        lines = {name: [post.standing.stage.value, post.reason] for name, post in self._posts.items()}
+        return "; ".join(f"{name} {': '.join(filter(None, line))}" for name, line in lines.items())
+
     # Answers
 
     def _collect_from(self, post: Post, timeout_s: float) -> Inference | None:

@@ -29,6 +29,7 @@ class LiteRtEngine:
         window_px = tiles.window_rows_px, tiles.window_columns_px
         try:
             self._runtime = LiteRt([network.file(".tflite") for network in networks], threads)
+            self._runtime.check_answers([network.task.value for network in networks])
             sizes_px = {self._runtime.window_px(number) for number in range(len(networks))}
         except NoRuntimeError as error:
             raise EngineLostError(

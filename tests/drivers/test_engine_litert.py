@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,18 @@ def test_codes_go_in_and_scores_come_out_bit_for_bit_in_process_and_in_a_child()
             np.testing.assert_array_equal(answer.output, random_tile(index).codes[Grid.R10M][0])
         assert engine.collect(0.01) is None
         engine.close()
+
+
+def test_a_network_that_answers_for_another_task_is_told_when_it_is_loaded() -> None:
+    other = replace(network(copying_network()), task=Task.SURFACE)
+    with pytest.raises(EngineLostError, match="none of a surface network") as inside:
+        LiteRtEngine([other], TILES, 1, 1)
+    child = ProcessEngine(SPEC, [other], TILES, 1)
+    child.start()
+    with pytest.raises(EngineLostError, match="none of a surface network") as outside:
+        child.wait_ready()
+    child.close()
+    assert inside.value.fault is outside.value.fault is EngineFault.BAD_NETWORK
 
 
 def test_what_is_no_tflite_file_or_for_another_window_is_told() -> None:
