@@ -20,6 +20,7 @@ from payload.drivers.engine_process import ProcessEngine
 from payload.errors import EngineFault, EngineLostError
 from payload.types import Task
 from tests.test_commands import payload
+from tests.test_stand_in_run import board
 from tests.without_myriad import MYRIAD_PYTHON, foreign_mutex, needs_old_runtime
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -76,6 +77,17 @@ def test_devices_says_what_is_there_and_what_to_do_about_the_rest(tmp_path: Path
     assert rows["myriad"]["to do"]
     shown = payload("devices", "--config", path)
     assert "to do: " in shown.stdout
+
+
+@pytest.mark.parametrize(("fault", "words"), [("wrong", "came back wrong: "), ("hot", "too hot: 95 degC")])
+def test_a_device_that_no_run_would_use_is_not_called_ready(tmp_path: Path, fault: str, words: str) -> None:
+    found = payload("devices", "--config", board(tmp_path, "[stand_in, openvino]", f"{fault}@0"), "--json")
+    assert found.returncode == 0, found.stderr
+    rows = {row["engine"]: row for row in json.loads(found.stdout)}
+    assert list(rows) == ["stand_in", "openvino"], "in the order of the configuration"
+    assert (rows["openvino"]["state"], rows["stand_in"]["state"]) == ("ready", fault)
+    assert words in rows["stand_in"]["what"]
+    assert rows["stand_in"]["to do"]
 
 
 def test_a_bus_without_a_myriad_a_foreign_mutex_and_a_node_without_permission(tmp_path: Path) -> None:

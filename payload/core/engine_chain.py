@@ -200,6 +200,8 @@ class EngineChain:
     def _feel(self, post: Post, degc: float | None) -> None:
         """Remember whether the device is too hot; told once until it is cool."""
         was_hot, post.is_hot = post.is_hot, degc is not None and degc >= self._rules.hot_degc
+        if degc is not None and post.is_hot:
+            post.reason = f"too hot: {degc:g} degC"
         if degc is not None and post.is_hot and not was_hot:
             post.faults[HOT] += 1
             self._telemetry.event("engine_hot", device=post.device.name, temperature_degc=degc)
@@ -344,12 +346,10 @@ class EngineChain:
         if expected is not None:
             found = disagreement(task, expected, sample)
             if not found.is_within(_EXACT if post is reference else post.link.permitted[task]):
-                reason = (
-                    f"{post.device.name}: the known tile came back wrong: {found.class_ratio:.2%} of the "
-                    f"classes, {found.reflectance_dn:.0f} dn of reflectance"
-                )
                 post.faults[WRONG] += 1
-                self._demote(post, Signal.WRONG, reason)
+                self._demote(
+                    post, Signal.WRONG, f"{post.device.name}: the known tile came back wrong: {found}"
+                )
                 return
         post.probes.pop(0)
         self._feel(post, post.device.temperature_degc())
