@@ -264,6 +264,20 @@ def test_a_device_lost_again_and_again_meets_the_breaker() -> None:
     assert bench.answered[-1][2] == "last"
 
 
+def test_a_loss_tells_how_many_tiles_go_to_the_next_and_every_tile_what_the_processes_weigh(
+    bench: Bench,
+) -> None:
+    bench.run(range(3))
+    assert bench.telemetry.values["workers_bytes"] == bench.best.weight_bytes + bench.last.weight_bytes
+    for index in range(3, 3 + SLOTS):
+        bench.submit(Task.SCENE, index)
+    bench.best.is_dead = True
+    for _ in range(SLOTS):
+        bench.collect()
+    demoted = [record for record in bench.telemetry.take_events(0) if record["event"] == "engine_demoted"]
+    assert [record["parameters"]["tiles"] for record in demoted] == [SLOTS]  # type: ignore[index]
+
+
 def without_reference() -> Bench:
     """The best device serves while the reference, lost again and again, rests for long."""
     bench = Bench()
