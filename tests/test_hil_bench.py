@@ -43,7 +43,7 @@ class Device(StandIn):
         super().__init__(load, networks)
 
     def infer(self, *tile):
-        time.sleep(0.05)  # the strip lasts longer than the bench takes to look into the queue
+        time.sleep(0.02)  # the strip lasts longer than the bench takes to look into the queue
         super().infer(*tile)
 
 engine_worker.main({{"stand_in": Device}})
