@@ -10,7 +10,8 @@ import json
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ def read_bench(path: Path) -> dict[str, dict[str, Any]]:
     """The roles of the bench file at ``path``.
 
     Raises:
-        BenchError: unreadable, an unknown role, or a role with other keys than it must have.
+        BenchError: unreadable, an unknown role, or one with other keys or kinds of values than it must have.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise BenchError(f"{path}: cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BenchError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict) or "board" not in document:
         raise BenchError(f"{path}: a bench has at least the role board; see hil_tests/README.md")
     for role, found in document.items():
@@ -49,6 +50,10 @@ def read_bench(path: Path) -> dict[str, dict[str, Any]]:
         keys = set(found) if isinstance(found, dict) else set()
         if keys != ROLES[role]:
             raise BenchError(f"{path}: {role} must have the keys {', '.join(sorted(ROLES[role]))}")
+        for key, value in found.items():
+            kind, name = (int | float, "a number") if key.endswith("_s") else (str, "a text")
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise BenchError(f"{path}: {role}: {key} must be {name}, and is {value!r}")
     return document
 
 
@@ -68,11 +73,15 @@ class FlightBoard:
             self._words(command), capture_output=True, text=True, check=False, timeout=timeout_s
         )
 
-    def start(self, command: str) -> subprocess.Popen[str]:
-        """As `run`, without waiting for its end."""
-        return subprocess.Popen(
-            self._words(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    @contextmanager
+    def running(self, command: str) -> Iterator[subprocess.Popen[str]]:
+        """As `run`, without waiting for its end; what is left of it here is gone with the block."""
+        words = self._words(command)
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def json(self, command: str, timeout_s: float = 3600.0) -> Any:
         """What ``payload COMMAND --json`` printed; it must succeed."""
@@ -105,6 +114,16 @@ class FlightBoard:
 
     def _words(self, command: str) -> list[str]:
         return [*shlex.split(self.shell), f"cd {shlex.quote(self.folder)} && {command}"]
+
+
+@contextmanager
+def power_cut(power: Mapping[str, Any]) -> Iterator[None]:
+    """The power is off in the block, and on again after whatever has happened there."""
+    try:
+        switch(power["cut"])
+        yield
+    finally:
+        switch(power["restore"])
 
 
 def switch(command: str) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import Any
 
 import pytest
 
-from hil_tests.bench import FlightBoard, switch
+from hil_tests.bench import FlightBoard, power_cut
 
 pytestmark = pytest.mark.hil
 
 _UNDER_WAY_S = 120.0
 
 
-def wait_for_tiles(board: FlightBoard, out: str, tiles: int) -> None:
-    """At least ``tiles`` products' worth of work is queued in ``out``."""
+def wait_for_tiles(board: FlightBoard, running: subprocess.Popen[str], out: str, tiles: int) -> None:
+    """At least ``tiles`` products' worth of work is queued in ``out``, and the run goes on."""
     end_s = time.monotonic() + _UNDER_WAY_S
     while time.monotonic() < end_s:
+        if running.poll() is not None:
+            _, told = running.communicate()
+            raise AssertionError(f"the run ended too early, with exit code {running.returncode}: {told}")
         done = board.run(f"{board.payload} queue {out} --json")
         if done.returncode == 0 and len(json.loads(done.stdout)) >= tiles:
             return
@@ -42,18 +46,16 @@ def test_a_vpu_that_is_pulled_costs_no_tile(
     board: FlightBoard, vpu: str, vpu_power: dict[str, str], full_strip: str
 ) -> None:
     out = board.fresh_out("pulled")
-    running = board.start(f"{board.payload} {board.imaging(full_strip, out)} --json")
-    try:
-        wait_for_tiles(board, out, 12)
-        switch(vpu_power["cut"])
-        printed, told = running.communicate(timeout=3600)
-    finally:
-        switch(vpu_power["restore"])
-        running.kill()
+    with board.running(f"{board.payload} {board.imaging(full_strip, out)} --json") as running:
+        wait_for_tiles(board, running, out, 12)
+        with power_cut(vpu_power):
+            printed, told = running.communicate(timeout=3600)
     assert running.returncode == 0, told
     report = json.loads(printed)
     assert report["tiles_done"] == report["tiles"]
-    assert report["events"].get("engine_lost", 0) >= 1, f"nothing was said of the {vpu} that was pulled"
+    losses = {device["device"]: device["losses"] for device in report["devices"]}
+    assert losses.get(vpu, 0) >= 1, f"nothing was said of the {vpu} that was pulled: {losses}"
+    assert report["events"].get("engine_demoted", 0) >= losses[vpu]
     assert len(report["engines"]["scene"]) >= 2, "one engine did it all: the VPU was not pulled in time"
 
 
@@ -62,16 +64,11 @@ def test_a_power_cut_loses_no_tile_and_doubles_none(
 ) -> None:
     whole, cut = board.fresh_out("whole"), board.fresh_out("cut")
     board.json(board.imaging(full_strip, whole))
-    running = board.start(f"{board.payload} {board.imaging(full_strip, cut)}")
-    try:
-        wait_for_tiles(board, cut, 12)
-    finally:
-        switch(board_power["cut"])
-        running.kill()
-        running.wait()
-    before = time.monotonic()
-    switch(board_power["restore"])
-    board.wait_until_up(board_power["boot_s"] - (time.monotonic() - before))
+    with board.running(f"{board.payload} {board.imaging(full_strip, cut)}") as running:
+        wait_for_tiles(board, running, cut, 12)
+        with power_cut(board_power):
+            running.kill()  # what leads to a board without power may never end by itself
+    board.wait_until_up(board_power["boot_s"])
     kept = queued(board, cut)
     assert kept, "what was queued before the cut is gone"
     report = board.json(board.imaging(full_strip, cut))

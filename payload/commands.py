@@ -37,7 +37,7 @@ from payload.drivers.picture import write_png
 from payload.drivers.product_store import SqliteProductStore
 from payload.drivers.store_lock import Role
 from payload.drivers.strip_child import TelemetryPipe, die_with_parent
-from payload.errors import EngineLostError, LinkError, StoreError
+from payload.errors import EngineFault, EngineLostError, LinkError, StoreError
 from payload.imaging import Progress, StripWalk
 from payload.logbook import Log, make_folder, opened_log
 from payload.ports import Engine, StripSource
@@ -212,7 +212,12 @@ def _walk(
             log.flush()
             line.show(progress)
 
-        walk.process(watch)
+        try:
+            walk.process(watch)
+        except EngineLostError as error:
+            if error.fault is not EngineFault.LATE:
+                raise
+            raise EngineLostError(f"{error}: {chains[-1].standings()}", error.fault) from error
         log.flush()
         return chains[-1].facts()
     finally:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from payload.assembly import Model
 from payload.config import Config
@@ -11,7 +15,7 @@ from payload.config.engines import EngineKind
 from payload.core.engine_chain import EngineChain
 from payload.core.engine_posts import Link
 from payload.core.memory import child_term_name
-from payload.core.probe import Disagreement, probe_tile
+from payload.core.probe import Disagreement, disagreement, probe_tile, sample_of
 from payload.core.telemetry import Telemetry
 from payload.drivers.board import SystemClock
 from payload.drivers.engine_inside import InsideEngine
@@ -106,14 +110,31 @@ def _permitted(kind: EngineKind, config: Config, model: Model) -> Disagreement:
 
 
 def look_at_devices(config: Config, models: Mapping[Task, Model], tiles: TileGrid) -> list[dict[str, str]]:
-    """Every engine of the configuration, started and asked: what it is, or why it does not serve."""
-    rows = []
-    for kind in config.engine.in_use():
+    """Every engine of the configuration, started and asked: what it is, or why a run would not use it.
+
+    As in a run, the last engine of each task is the reference, so that those are asked first.
+    """
+    kinds = config.engine.in_use()
+    expected: dict[Task, NDArray[Any]] = {}
+    references = [config.engine.order(task)[-1] for task in Task]
+    rows: dict[EngineKind, dict[str, str]] = {}
+    for kind in sorted(kinds, key=lambda kind: kind not in references):
         device = build_device(kind, config, models, tiles, 1)
-        tasks = ", ".join(task.value for task in config.engine.tasks_of(kind))
-        row = {"engine": kind.value, "tasks": tasks, "state": "ready", "what": "", "to do": ""}
+        tasks = config.engine.tasks_of(kind)
+        row = {"engine": kind.value, "tasks": ", ".join(task.value for task in tasks)}
+        row |= {"state": "ready", "what": "", "to do": ""}
         try:
-            row["what"] = _asked(device, config.engine.tasks_of(kind), tiles)
+            _start(device)
+            answers = [_asked(device, task, tiles) for task in tasks]
+            row["what"] = "; ".join(answer.line for answer in answers)
+            for task, answer in zip(tasks, answers, strict=True):
+                if kind is config.engine.order(task)[-1]:
+                    expected[task] = answer.sample
+                elif task in expected:
+                    _compare(device, task, expected[task], answer, _permitted(kind, config, models[task]))
+            hottest_degc = max((answer.degc for answer in answers if answer.degc is not None), default=None)
+            if hottest_degc is not None and hottest_degc >= config.engine.failover.hot_degc:
+                row |= {"state": "hot", "what": f"too hot: {hottest_degc:g} degC", "to do": "let it cool"}
         except EngineLostError as error:
             to_do = remedy(error.fault, kind, config)
             row |= {"state": error.fault.value, "what": str(error), "to do": to_do}
@@ -121,24 +142,52 @@ def look_at_devices(config: Config, models: Mapping[Task, Model], tiles: TileGri
             row |= {"state": "wrong", "what": str(error), "to do": REMEDIES[EngineFault.FAILED]}
         finally:
             device.close()
-        rows.append(row)
-    return rows
+        rows[kind] = row
+    return [rows[kind] for kind in kinds]
 
 
-def _asked(device: Device, tasks: tuple[Task, ...], tiles: TileGrid) -> str:
-    """The device's own name for itself, once it has answered the known tile of every task."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """To the known tile: the device's own name for itself, what is compared, and how warm it was."""
+
+    index: int
+    line: str
+    sample: NDArray[Any]
+    degc: float | None
+
+
+def _start(device: Device) -> None:
     device.start()
     while not device.is_ready():
         time.sleep(0.02)
-    lines = []
-    for task in tasks:
-        began_s = time.monotonic()
-        device.submit(task, probe_tile(tiles))
-        answer = device.collect(_PATIENCE_S)
-        if answer is None:
-            raise EngineLostError(f"{device.name}: no answer within {_PATIENCE_S:g} s", EngineFault.LATE)
-        lines.append(f"{answer.engine.line} in {(time.monotonic() - began_s) * 1e3:.0f} ms")
-    return "; ".join(lines)
+
+
+def _asked(device: Device, task: Task, tiles: TileGrid) -> _Answer:
+    """What a device that is ready makes of the known tile.
+
+    Raises:
+        EngineLostError, EngineOutputError: nothing, or nothing that can be right.
+    """
+    began_s = time.monotonic()
+    device.submit(task, probe_tile(tiles))
+    answer = device.collect(_PATIENCE_S)
+    if answer is None:
+        raise EngineLostError(f"{device.name}: no answer within {_PATIENCE_S:g} s", EngineFault.LATE)
+    line = f"{answer.engine.line} in {(time.monotonic() - began_s) * 1e3:.0f} ms"
+    return _Answer(answer.index, line, sample_of(task, answer.output), device.temperature_degc())
+
+
+def _compare(
+    device: Device, task: Task, expected: NDArray[Any], answer: _Answer, permitted: Disagreement
+) -> None:
+    """Returns if the answer is the reference's, within what is permitted.
+
+    Raises:
+        EngineOutputError: it is not.
+    """
+    found = disagreement(task, expected, answer.sample)
+    if not found.is_within(permitted):
+        raise EngineOutputError(f"{device.name}: the known tile came back wrong: {found}", answer.index)
 
 
 def remedy(fault: EngineFault, kind: EngineKind, config: Config) -> str:

@@ -21,7 +21,7 @@ from payload.core.downlink import DownlinkQueue, entry_of
 from payload.core.making import ProductMaker
 from payload.core.scheduler import Scheduler
 from payload.core.telemetry import Telemetry
-from payload.errors import EngineLostError, EngineOutputError
+from payload.errors import EngineFault, EngineLostError, EngineOutputError
 from payload.ports import Arithmetic, Board, Engine, ProductStore, StripSource
 from payload.types import (
     U8,
@@ -171,7 +171,8 @@ class StripWalk:
             self._leave(error)
             return
         if inference is None:
-            raise EngineLostError(f"no answer within {self._config.engine.collect_timeout_s:g} s")
+            timeout_s = self._config.engine.collect_timeout_s
+            raise EngineLostError(f"no answer within {timeout_s:g} s", EngineFault.LATE)
         work = self._work_of(inference.index)
         work.engines[inference.task.value] = inference.engine.line
         if inference.task is Task.SCENE:

@@ -28,7 +28,12 @@ def worker_spec(kind: EngineKind, config: Config) -> WorkerSpec:
         state = config.folder(config.strip.scratch) / "stand_in.state"
         state.parent.mkdir(parents=True, exist_ok=True)
         state.unlink(missing_ok=True)  # its tiles are counted from this run on
-        options = {"faults": child.faults, "state": str(state), "target": child.target.value}
+        options = {
+            "faults": child.faults,
+            "state": str(state),
+            "target": child.target.value,
+            "memory_bytes": child.memory_bytes,
+        }
     return WorkerSpec(
         device=kind.value,
         target=config.engine.target(kind),

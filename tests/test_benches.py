@@ -25,10 +25,14 @@ def test_every_shipped_bench_can_be_used(path: Path) -> None:
         (BOARD + "vpu_power: {cut: a}\n", "vpu_power must have the keys cut, restore"),
         (BOARD + "vpu: 7\n", "vpu must have the keys device"),
         ("[", "cannot be read"),
+        ("\xff\xfe", "cannot be read"),
+        (BOARD.replace("sh -c", "5"), "board: shell must be a text, and is 5"),
+        (BOARD + 'board_power: {cut: a, restore: b, boot_s: "60"}', "boot_s must be a number, and is '60'"),
     ],
 )
 def test_a_wrong_bench_is_refused_by_name(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "bench.yaml"
-    path.write_text(text)
-    with pytest.raises(BenchError, match=told):
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BenchError, match=told) as refusal:
         read_bench(path)
+    assert "\n" not in str(refusal.value)

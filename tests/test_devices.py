@@ -14,13 +14,15 @@ from payload.assembly import load_models
 from payload.config import load_config
 from payload.config.engines import ChildConfig, EngineKind
 from payload.core.engine_posts import EVENT_OF_FAULT
-from payload.devices import REMEDIES, network_of, remedy, worker_spec
+from payload.core.telemetry import Telemetry
+from payload.devices import REMEDIES, build_chain, network_of, remedy, worker_spec
 from payload.drivers import engine_worker
 from payload.drivers.engine_process import ProcessEngine
 from payload.errors import EngineFault, EngineLostError
-from payload.types import Task
+from payload.types import MemoryPlan, Task
 from tests.ground_alone import ask, packages_in
 from tests.test_commands import payload
+from tests.test_stand_in_run import board
 from tests.without_myriad import MYRIAD_PYTHON, foreign_mutex, needs_old_runtime
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -100,6 +102,29 @@ def test_a_child_of_litert_is_told_what_its_own_interpreter_lacks(python: str, w
     child = ChildConfig(python, 128 << 20, 30.0, 10.0)
     config = replace(config, engine=replace(config.engine, litert=child))
     assert words in remedy(EngineFault.NO_RUNTIME, EngineKind.LITERT, config)
+
+
+@pytest.mark.parametrize(("fault", "words"), [("wrong", "came back wrong: "), ("hot", "too hot: 95 degC")])
+def test_a_device_that_no_run_would_use_is_not_called_ready(tmp_path: Path, fault: str, words: str) -> None:
+    found = payload("devices", "--config", board(tmp_path, "[stand_in, openvino]", f"{fault}@0"), "--json")
+    assert found.returncode == 0, found.stderr
+    rows = {row["engine"]: row for row in json.loads(found.stdout)}
+    assert list(rows) == ["stand_in", "openvino"], "in the order of the configuration"
+    assert (rows["openvino"]["state"], rows["stand_in"]["state"]) == ("ready", fault)
+    assert words in rows["stand_in"]["what"]
+    assert rows["stand_in"]["to do"]
+
+
+def test_a_device_that_the_plan_has_no_room_for_is_told_and_left_out() -> None:
+    config = load_config(FLATSAT)
+    models, tiles = load_models(config)
+    telemetry = Telemetry()
+    chain = build_chain(config, models, tiles, MemoryPlan((), 1000, 1), telemetry)
+    assert [device["device"] for device in chain.facts()] == ["openvino"]
+    (told,) = telemetry.take_events(0)
+    assert told["event"] == "engine_no_room"
+    assert told["parameters"] == {"device": "myriad", "size_bytes": 1000}
+    chain.close()
 
 
 def test_a_bus_without_a_myriad_a_foreign_mutex_and_a_node_without_permission(tmp_path: Path) -> None:

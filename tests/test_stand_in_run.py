@@ -63,6 +63,24 @@ def test_a_run_that_lost_its_device_three_times_equals_one_on_the_cpu(tmp_path: 
     assert any("stand_in" in line for line in scene), "every record names its maker"
 
 
+def test_a_device_that_is_wrong_on_the_known_tile_makes_none_before_it_is_right(tmp_path: Path) -> None:
+    path = board(tmp_path, "[stand_in, openvino]", " ".join(f"wrong@{tile}" for tile in range(99)))
+    path.write_text(re.sub(r"start_wait_s: \S+", "start_wait_s: 60.0", path.read_text()))
+    done = payload("run", STRIP, "--config", path, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    device = next(one for one in json.loads(done.stdout)["devices"] if one["device"] == "stand_in")
+    assert device["faults"]["wrong"] == device["losses"] > 0
+    assert (device["tiles"], device["promotions"]) == (0, 0)
+
+
+def test_a_run_without_an_answer_says_where_each_device_stands(tmp_path: Path) -> None:
+    path = board(tmp_path, "[stand_in]", "hang@6 hang@7 hang@8")
+    path.write_text(re.sub(r"collect_timeout_s: \S+", "collect_timeout_s: 0.5", path.read_text()))
+    done = payload("run", STRIP, "--config", path, "--out", tmp_path / "out")
+    assert done.returncode == 8
+    assert re.search(r"no answer within 0\.5 s: stand_in \w+.*; openvino \w+", done.stderr), done.stderr
+
+
 def test_a_flight_board_refuses_the_stand_in(tmp_path: Path) -> None:
     path = board(tmp_path, "[stand_in, openvino]")
     path.write_text(path.read_text().replace("is_flight: false", "is_flight: true"))

@@ -40,9 +40,13 @@ def old_pythons() -> Iterator[str]:
 
 
 def works(python: str) -> bool:
-    """Whether it starts and can make environments (a shim of an absent version does not)."""
-    asked = subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True, check=False)
-    return asked.returncode == 0
+    """Whether it is a Python and can make environments (a shim of an absent version cannot)."""
+    program = "import venv, ensurepip; print(venv.__name__)"
+    try:
+        asked = subprocess.run([python, "-c", program], capture_output=True, check=False)
+    except OSError:
+        return False
+    return asked.returncode == 0 and asked.stdout.strip() == b"venv"
 
 
 def make(folder: Path, python: str, runtime: str) -> str:
@@ -68,8 +72,10 @@ def main() -> int:
     parser.add_argument("--python", help="the Python 3.8 or 3.9 to make it from; found if not given")
     parser.add_argument("--runtime", choices=RUNTIMES, default="openvino-2021.4", help="(%(default)s)")
     asked = parser.parse_args()
+    if asked.python is not None and not works(asked.python):
+        parser.error(f"--python {asked.python}: no Python that can make an environment")
     python = asked.python or next(filter(works, old_pythons()), None)
-    if python is None or not works(python):
+    if python is None:
         sys.stderr.write(
             f"no Python {' or '.join(VERSIONS)} that can make an environment was found on the path or under "
             "pyenv; install one (pyenv install 3.9) or name it with --python\n"

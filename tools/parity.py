@@ -6,14 +6,13 @@ Per target: share of pixels with the same class, or mean error of surface reflec
 (0.0001) over all bands and of each; and the layer whose results are off most. cpu is the INT8
 that flies, and the same as IR v10 on each old OpenVINO that is in build/; tflite is LiteRT;
 myriad is the float16 artifact with its arithmetic SIMULATED on this processor, a device will be
-off further. Exit code 1 if a target is beyond what its manifest permits, 2 if a model or the patches are
-not there.
+off further. Exit code 1 if a target is beyond what its manifest permits (nothing, where it says
+nothing), 2 if a model or the patches are not there, or a file is not what the manifest says.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,14 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from payload.core.manifest import MANIFEST_MAX_BYTES, check_artifact, parse_manifest
 from payload.core.probe import Disagreement, class_disagreement, reflectance_errors_dn
+from payload.drivers.model_folder import read_files, read_manifest
 from payload.drivers.network import GEOMETRY, GRID_OF_INPUT
-from payload.types import F32, SURFACE_BANDS_OF_GRID, Grid, Task
+from payload.errors import TrustError
+from payload.types import F32, SURFACE_BANDS_OF_GRID, Grid, Target, Task
 from tools import material
-from tools.export.runtimes import Feed, LiteRtReader, OldOpenVinoReader
+from tools.export.runtimes import Feed, LiteRtReader, OldOpenVinoReader, check_tflite
 from tools.halves import simulate_halves
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
@@ -135,27 +137,32 @@ def measure(task: Task, target: str, float32: OpenVinoReader, other: Reader, fee
 
 
 def parities(folder: Path, feeds: Sequence[Feed]) -> list[tuple[Parity, Disagreement | None]]:
-    """Every artifact of a model folder against its fp32.onnx, with what the manifest permits."""
-    content = json.loads((folder / "manifest.json").read_text())
-    task = Task(content["task"])
-    core = ov.Core()
+    """Every artifact of a model folder against its fp32.onnx, with what the manifest permits.
+
+    Raises:
+        TrustError: a file is not what the manifest says, or a TFLite file not what is made for its window.
+    """
+    manifest = parse_manifest(read_manifest(folder, MANIFEST_MAX_BYTES))
+    task, core = manifest.task, ov.Core()
     float32 = OpenVinoReader(core.read_model(folder / "fp32.onnx"))
     found = []
-    for artifact in content["artifacts"]:
-        target, label = artifact["target"], f"{artifact['target']} {artifact['precision']}"
-        permitted = artifact.get("disagreement")
-        limit = Disagreement(**permitted) if permitted else None
+    for artifact in manifest.artifacts:
+        files = read_files(folder, {file.path: file.size_bytes for file in artifact.files})
+        check_artifact(artifact, files)
+        target, limit = artifact.target, artifact.disagreement
+        label = f"{target.value} {artifact.precision.value}"
         reader: Reader
-        if target == "tflite":
+        if target is Target.TFLITE:
+            check_tflite(folder, files)
             reader, label = LiteRtReader(folder, task), f"{label} LiteRT"
         else:
-            xml = next(file["path"] for file in artifact["files"] if file["path"].endswith(".xml"))
+            xml = next(name for name in files if name.endswith(".xml"))
             model = core.read_model(folder / xml)
-            if target == "myriad":
+            if target is Target.MYRIAD:
                 model, label = simulate_halves(model), f"{label} SIMULATED"
             reader = OpenVinoReader(model)
         found.append((measure(task, label, float32, reader, feeds), limit))
-        if target == "cpu":
+        if target is Target.CPU:
             found += [(parity, limit) for parity in old_parities(folder, task, float32, feeds)]
     return found
 
@@ -209,6 +216,19 @@ def is_model(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("manifest.json", "fp32.onnx"))
 
 
+def is_folder_within(folder: Path, feeds: Sequence[Feed]) -> bool:
+    """Whether no target of a model folder is beyond what its manifest permits; each is printed.
+
+    Raises:
+        TrustError: as `parities`.
+    """
+    is_within = True
+    for parity, limit in parities(folder, feeds):
+        _print(folder, parity, limit)
+        is_within &= limit is not None and parity.found.is_within(limit)
+    return is_within
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -221,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", default="val", help="which part of l1c (%(default)s)")
     parser.add_argument("--patches", type=int, default=16, help="at most so many (%(default)s)")
     asked = parser.parse_args(arguments)
+    if asked.patches < 1:
+        parser.error(f"--patches {asked.patches}: must be at least 1")
     for folder in asked.models:
         if not is_model(folder):
             parser.error(f"{folder}: no model folder: manifest.json and fp32.onnx must be in it")
@@ -228,14 +250,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         feeds = feeds_from(asked.shared, asked.part, asked.patches)
     except (OSError, ValueError, KeyError) as error:
         parser.error(f"--shared: no patches to compare on: {error}")
-    is_within = True
-    for folder in asked.models:
-        for parity, limit in parities(folder, feeds):
-            _print(folder, parity, limit)
-            is_within &= limit is None or parity.found.is_within(limit)
-    if not is_within:
+    try:
+        within = [is_folder_within(folder, feeds) for folder in asked.models]
+    except TrustError as error:
+        parser.error(str(error))
+    if not all(within):
         sys.stderr.write("parity: a target is beyond what its manifest permits\n")
-    return 0 if is_within else BEYOND
+    return 0 if all(within) else BEYOND
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Faults, as kind@tile, separated by blanks; tiles are counted over all its lives:
   hang    never answers            crash   dies of SIGKILL         late    answers after its deadline
   nan     impossible numbers       lose    the device is gone for a while, then on the bus again
   hot     95 degC for a while      mutex   ends with exit code 1, as the plugin whose mutex is another's
+  memory  takes more than its memory_bytes and answers on       wrong  numbers that could be right
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from payload.drivers.network import GRID_OF_INPUT
 from payload.drivers.openvino_lean import ov
 from tools.whole import whole
 
-KINDS = ("hang", "crash", "late", "nan", "lose", "hot", "mutex")
+KINDS = ("hang", "crash", "late", "nan", "lose", "hot", "mutex", "memory", "wrong")
 AWAY_S = 0.3
 HOT_DEGC, COOL_DEGC = 95.0, 45.0
 _FOREVER_S = 1e6
@@ -73,6 +74,8 @@ class StandIn:
         options = load["options"]
         self._faults = parse_faults(options["faults"])
         self._late_s = float(options.get("late_s", 5.0))
+        self._memory_bytes = int(options["memory_bytes"])
+        self._taken: list[NDArray[np.uint8]] = []
         self._state = State(Path(options["state"]))
         if self._state.now["away_until_s"] > time.time():
             self._state.save(refused=self._state.now["refused"] + 1)
@@ -99,7 +102,7 @@ class StandIn:
         self._state.save(tiles=tile + 1)
         fault = self._faults.get(tile)
         if fault is not None:
-            self._go_wrong(fault)  # nan and hot go with an answer
+            self._go_wrong(fault)  # nan, wrong and hot go with an answer
         request = self._requests[number]
         for port in request.model_inputs:
             request.set_tensor(port, ov.Tensor(inputs[port.get_any_name()], shared_memory=True))
@@ -111,6 +114,8 @@ class StandIn:
             protocol.store_answer(answer, output, self._scores)
         if fault == "hot":
             self._state.save(hot_until_s=time.time() + AWAY_S)
+        if fault == "wrong":
+            output[...] = np.roll(output, 1, axis=1)
         if fault == "nan":
             output[...] = 0 if output.dtype == np.uint8 else np.nan
 
@@ -121,6 +126,8 @@ class StandIn:
             time.sleep(_FOREVER_S)
         if fault == "late":
             time.sleep(self._late_s)
+        if fault == "memory":
+            self._taken.append(np.ones(self._memory_bytes, np.uint8))  # touched, not only asked for
         if fault == "lose":
             self._state.save(away_until_s=time.time() + AWAY_S)
             raise protocol.FaultError("failed", "Failed to read output from FIFO: NC_ERROR (stand-in)")

@@ -18,6 +18,8 @@ Rules:
    anew before, from verified files, so that what is expected of it comes from whole weights.
 6. What a device is worth is decided in `core.failover` alone. A device that has no other beside
    it, for any of its tasks, has nothing to agree with and is not asked before rule 5 does.
+7. While the reference is retired or its breaker is open, the others serve with nothing to agree
+   with; they are asked again as soon as it has answered.
 """
 
 from __future__ import annotations
@@ -146,6 +148,11 @@ class EngineChain:
             for name, post in self._posts.items()
         ]
 
+    def standings(self) -> str:
+        """In one line where each device stands, and why it does not serve."""
+        lines = {name: [post.standing.stage.value, post.reason] for name, post in self._posts.items()}
+        return "; ".join(f"{name} {': '.join(filter(None, line))}" for name, line in lines.items())
+
     # Answers
 
     def _collect_from(self, post: Post, timeout_s: float) -> Inference | None:
@@ -195,6 +202,8 @@ class EngineChain:
     def _feel(self, post: Post, degc: float | None) -> None:
         """Remember whether the device is too hot; told once until it is cool."""
         was_hot, post.is_hot = post.is_hot, degc is not None and degc >= self._rules.hot_degc
+        if degc is not None and post.is_hot:
+            post.reason = f"too hot: {degc:g} degC"
         if degc is not None and post.is_hot and not was_hot:
             post.faults[HOT] += 1
             self._telemetry.event("engine_hot", device=post.device.name, temperature_degc=degc)
@@ -317,6 +326,11 @@ class EngineChain:
 
     # Known answers
 
+    def _is_coming(self, reference: Post) -> bool:
+        """Whether it will answer soon, or not (rule 7)."""
+        is_resting = failover.is_broken(reference.standing, self._rules)
+        return reference.standing.stage is not Stage.RETIRED and not is_resting
+
     def _probe(self, post: Post) -> None:
         """One step of the probe: ask, or look whether it has answered."""
         if not post.probes:
@@ -324,7 +338,8 @@ class EngineChain:
             return
         task = post.probes[0]
         reference = self._order[task][-1]
-        if task not in self._expected and post is not reference and reference in self._able(task):
+        if task not in self._expected and post is not reference and self._is_coming(reference):
+            post.reason = f"waits for {reference.device.name}, the reference"
             return
         if not post.is_probe_out:
             post.device.submit(task, probe_tile(self._tiles))
@@ -335,16 +350,23 @@ class EngineChain:
             return
         post.is_probe_out = False
         sample = sample_of(task, answer.output)
-        expected = self._expected.setdefault(task, sample) if post is reference else self._expected.get(task)
-        if expected is not None:
+        if post is reference and task not in self._expected:
+            self._expected[task] = sample
+            for other in self._order[task]:
+                other.is_due |= task in other.alone
+        expected = self._expected.get(task)
+        if expected is None:
+            if not post.alone:
+                self._telemetry.event("engine_alone", device=post.device.name, reason=reference.reason)
+            post.alone.add(task)
+        else:
+            post.alone.discard(task)
             found = disagreement(task, expected, sample)
             if not found.is_within(_EXACT if post is reference else post.link.permitted[task]):
-                reason = (
-                    f"{post.device.name}: the known tile came back wrong: {found.class_ratio:.2%} of the "
-                    f"classes, {found.reflectance_dn:.0f} dn of reflectance"
-                )
                 post.faults[WRONG] += 1
-                self._demote(post, Signal.WRONG, reason)
+                self._demote(
+                    post, Signal.WRONG, f"{post.device.name}: the known tile came back wrong: {found}"
+                )
                 return
         post.probes.pop(0)
         self._feel(post, post.device.temperature_degc())

@@ -41,7 +41,8 @@ class Post:
     """A device at work.
 
     ``is_due``: its weights are to be checked; it takes no tile until it holds none. ``is_watched``:
-    that has happened, so it is asked the known tile after every start from then on.
+    that has happened, so it is asked the known tile after every start from then on. ``alone``: of
+    which tasks it has answered the known tile with no reference to agree with.
     """
 
     link: Link
@@ -52,6 +53,7 @@ class Post:
     is_due: bool = False
     is_watched: bool = False
     is_hot: bool = False
+    alone: set[Task] = field(default_factory=set)
     told: EngineFault | None = None
     reason: str = "not started"
     peak_bytes: int = 0

@@ -50,6 +50,9 @@ class Disagreement:
     class_ratio: float
     reflectance_dn: float
 
+    def __str__(self) -> str:
+        return f"{self.class_ratio:.2%} of the classes, {self.reflectance_dn:.0f} dn of reflectance"
+
     def is_within(self, permitted: Disagreement) -> bool:
         """Whether neither figure is above the permitted one."""
         return self.class_ratio <= permitted.class_ratio and self.reflectance_dn <= permitted.reflectance_dn

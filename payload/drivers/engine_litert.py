@@ -34,6 +34,7 @@ class LiteRtEngine:
         try:
             with _without_notices():
                 self._runtime = LiteRt([network.file(".tflite") for network in networks], threads)
+            self._runtime.check_answers([network.task.value for network in networks])
             sizes_px = {self._runtime.window_px(number) for number in range(len(networks))}
         except NoRuntimeError as error:
             raise EngineLostError(

@@ -16,7 +16,7 @@ import numpy as np
 from payload.drivers.heap import give_back_freed_memory
 from payload.drivers.network import GEOMETRY, GRID_OF_INPUT, Network, check_plausible
 from payload.drivers.openvino_lean import ov
-from payload.errors import EngineLostError
+from payload.errors import EngineFault, EngineLostError
 from payload.types import U8, EngineName, Inference, Target, Task, Tile, TileGrid
 
 _WORDS: Mapping[int, type[np.unsignedinteger]] = MappingProxyType({2: np.uint16, 4: np.uint32})
@@ -30,7 +30,7 @@ class OpenVinoEngine:
         """Compile every network for the window of ``tiles`` and make ``slots`` requests each.
 
         Raises:
-            EngineLostError: the runtime cannot load or compile a network.
+            EngineLostError: the runtime cannot load or compile a network, or it answers for another task.
         """
         self.slots = slots
         self._names: dict[Task, EngineName] = {}
@@ -46,8 +46,13 @@ class OpenVinoEngine:
                 compiled, shuffle = compile_shuffle_apart(core, model, *size_px, min(slots, threads), threads)
             except RuntimeError as error:
                 raise EngineLostError(
-                    f"{network.model}: OpenVINO cannot load it: {_first_line(error)}"
+                    f"{network.model}: OpenVINO cannot load it: {_first_line(error)}", EngineFault.BAD_NETWORK
                 ) from error
+            if (compiled.output().get_element_type() == ov.Type.u8) is not (network.task is Task.SCENE):
+                raise EngineLostError(
+                    f"{network.model}: its answers are none of a {network.task.value} network",
+                    EngineFault.BAD_NETWORK,
+                )
             runtime = f"openvino {ov.__version__.split('-')[0]}"
             self._names[network.task] = network.made_by(Target.CPU, "CPU", runtime)
             self._idle[network.task] = [compiled.create_infer_request() for _ in range(slots)]

@@ -247,14 +247,13 @@ class ProcessEngine:
     def collect(self, timeout_s: float) -> Inference | None:
         self._take_back()
         until_s = time.monotonic() + timeout_s
+        self._check_memory()  # of a child, too, whose answers always wait here already
         while self._calls and not self._answered:
             self._listen(
                 max(0.0, min(until_s, self._head_since_s + self._spec.deadline_s) - time.monotonic())
             )
-            if self._answered:
-                break
             self._check_limits()
-            if time.monotonic() >= until_s:
+            if not self._answered and time.monotonic() >= until_s:
                 return None
         if not self._calls:
             return None
@@ -345,8 +344,16 @@ class ProcessEngine:
         is_asked = not self._is_ready or len(self._calls) > self._answered
         if is_asked and not self._answered and time.monotonic() >= self._head_since_s + limit_s:
             self._lose(EngineFault.LATE, f"no answer within {limit_s:g} s; killed")
-        if self._child.resident_bytes() > self._spec.memory_bytes:
-            self._lose(EngineFault.MEMORY, f"took more than its {self._spec.memory_bytes} bytes; killed")
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """A child above its memory ends at once; told when what it had answered is collected."""
+        if self._child is None or self._child.resident_bytes() <= self._spec.memory_bytes:
+            return
+        reason = EngineFault.MEMORY, f"took more than its {self._spec.memory_bytes} bytes; killed"
+        if not self._calls:
+            self._lose(*reason)
+        self._child.end(*reason)
 
     def _lose(self, fault: EngineFault, text: str) -> NoReturn:
         self.stop()

@@ -159,7 +159,9 @@ def lite_rt(load: dict[str, Any], networks: list[dict[str, Any]]) -> Any:
     from payload.drivers.litert import LiteRt, NoRuntimeError
 
     try:
-        return LiteRt([file_of(network, ".tflite") for network in networks], load["threads"])
+        runtime = LiteRt([file_of(network, ".tflite") for network in networks], load["threads"])
+        runtime.check_answers([network["task"] for network in networks])
+        return runtime
     except NoRuntimeError as error:
         raise FaultError("no_runtime", _no_runtime("ai-edge-litert or tflite-runtime", error)) from error
     except (RuntimeError, ValueError) as error:

@@ -46,6 +46,16 @@ class LiteRt:
         """Whether a network answers scores, and not an atmosphere."""
         return bool(self._interpreters[number].get_output_details()[0]["dtype"] == np.int8)
 
+    def check_answers(self, tasks: list[str]) -> None:
+        """Returns if every network answers for its task, "scene" or "surface".
+
+        Raises:
+            ValueError: one does not.
+        """
+        for number, task in enumerate(tasks):
+            if self.answers_bytes(number) is not (task == "scene"):
+                raise ValueError(f"network {number}: its answers are none of a {task} network")
+
     def infer(self, number: int, inputs: dict[str, Any], output: Any) -> None:
         """Fill ``output`` (uint8 scores or float32 atmosphere) from the tensors of one tile."""
         interpreter = self._interpreters[number]

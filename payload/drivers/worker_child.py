@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import select
+import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -67,6 +68,7 @@ class WorkerChild:
             os.set_blocking(end, False)
         self.pid = self._process.pid
         self.has_ended = False
+        self._ended_for: tuple[EngineFault, str] | None = None
         self._received = bytearray()
         self._log = b""
 
@@ -84,11 +86,13 @@ class WorkerChild:
         poll = select.poll()
         poll.register(self._answers, select.POLLIN)
         poll.register(self._printed, select.POLLIN)
-        ready = {end for end, _ in poll.poll(timeout_s * 1000)}
+        has_exited = self._process.poll() is not None  # what it forked may hold the pipes open
+        ready = {end for end, _ in poll.poll(0 if has_exited else timeout_s * 1000)}
         if self._printed in ready:
             self._drain_log()
         if self._answers in ready:
             self._drain_answers()
+        self.has_ended |= has_exited
         return self._whole_frames()
 
     def _drain_answers(self) -> None:
@@ -122,7 +126,9 @@ class WorkerChild:
         return found
 
     def reason_of_end(self) -> tuple[EngineFault, str]:
-        """Why a child that has closed its pipe did so, from its exit code and its last words."""
+        """Why a child that has closed its pipe did so: it was ended, or by exit code and last words."""
+        if self._ended_for is not None:
+            return self._ended_for
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_WAIT_S)
         self._drain_log()
@@ -145,12 +151,22 @@ class WorkerChild:
             return 0
         return int(pages) * resource.getpagesize()
 
+    def end(self, fault: EngineFault, text: str) -> None:
+        """The child ends for that reason; what it has sent can still be read."""
+        self._ended_for = fault, text
+        self._kill_session()
+
     def kill(self) -> None:
-        """The child is gone, with whatever it was doing."""
-        self._process.kill()
+        """The child is gone, with whatever it was doing and had begun."""
+        self._kill_session()
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nothing else can be done
             self._process.wait(_KILL_WAIT_S)
         self._close_pipes()
+
+    def _kill_session(self) -> None:
+        """The child leads a session: what it forked dies with it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def _close_pipes(self) -> None:
         for end in (self._requests, self._answers, self._printed):

@@ -264,6 +264,47 @@ def test_a_device_lost_again_and_again_meets_the_breaker() -> None:
     assert bench.answered[-1][2] == "last"
 
 
+def test_a_loss_tells_how_many_tiles_go_to_the_next_and_every_tile_what_the_processes_weigh(
+    bench: Bench,
+) -> None:
+    bench.run(range(3))
+    assert bench.telemetry.values["workers_bytes"] == bench.best.weight_bytes + bench.last.weight_bytes
+    for index in range(3, 3 + SLOTS):
+        bench.submit(Task.SCENE, index)
+    bench.best.is_dead = True
+    for _ in range(SLOTS):
+        bench.collect()
+    demoted = [record for record in bench.telemetry.take_events(0) if record["event"] == "engine_demoted"]
+    assert [record["parameters"]["tiles"] for record in demoted] == [SLOTS]  # type: ignore[index]
+
+
+def without_reference() -> Bench:
+    """The best device serves while the reference, lost again and again, rests for long."""
+    bench = Bench()
+    bench.last.absent = EngineFault.MEMORY
+    bench.chain.begin(5.0)
+    assert set(bench.run(range(5))) == {"best"}
+    assert bench.telemetry.counts["engine_alone"] == bench.telemetry.counts["engine_breaker_open"] == 1
+    bench.last.absent = None
+    return bench
+
+
+@pytest.mark.parametrize("is_wrong", [False, True], ids=["right", "wrong"])
+def test_a_reference_whose_breaker_is_open_keeps_nobody_waiting_and_is_agreed_with_later(
+    is_wrong: bool,
+) -> None:
+    bench = without_reference()
+    bench.best.is_wrong = is_wrong
+    for _ in range(2 * round(RULES.breaker_rest_s)):
+        bench.clock.pause(1.0)
+        bench.chain.begin(0.0)
+    facts = {str(device["device"]): device for device in bench.chain.facts()}
+    assert facts["best"]["losses"] == facts["best"]["faults"].get("wrong", 0)  # type: ignore[attr-defined]
+    assert (facts["best"]["losses"] > 0) is is_wrong
+    assert set(bench.run(range(5, 9))) == {"last" if is_wrong else "best"}
+    assert bench.telemetry.counts["engine_alone"] == 1
+
+
 def test_without_any_device_left_the_walk_is_told(bench: Bench) -> None:
     bench.last.is_dead = True
     bench.last.absent = EngineFault.NO_RUNTIME

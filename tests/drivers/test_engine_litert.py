@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,18 @@ def test_what_the_runtime_refuses_is_told_and_leaves_no_descriptor_behind() -> N
     with pytest.raises(EngineLostError, match="unresolved custom op: nowhere"):
         LiteRtEngine([network(copying_network("nowhere"))], TILES, 1, 1)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_network_that_answers_for_another_task_is_told_when_it_is_loaded() -> None:
+    other = replace(network(copying_network()), task=Task.SURFACE)
+    with pytest.raises(EngineLostError, match="none of a surface network") as inside:
+        LiteRtEngine([other], TILES, 1, 1)
+    child = ProcessEngine(SPEC, [other], TILES, 1)
+    child.start()
+    with pytest.raises(EngineLostError, match="none of a surface network") as outside:
+        child.wait_ready()
+    child.close()
+    assert inside.value.fault is outside.value.fault is EngineFault.BAD_NETWORK
 
 
 def test_what_is_no_tflite_file_or_for_another_window_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from openvino import opset13
 from payload.core.scheduler import tile_slot
 from payload.drivers.engine_openvino import OpenVinoEngine, Shuffle, cut_shuffle
 from payload.drivers.network import Network
-from payload.errors import EngineLostError, EngineOutputError
+from payload.errors import EngineFault, EngineLostError, EngineOutputError
 from payload.types import Precision, Task, Tile, TileGrid, Window
 from tools.networks.model_folder import FOLDER_OF_TASK
 from tools.networks.runtime import Runner
@@ -135,8 +136,13 @@ def test_a_tile_gives_the_same_bits_whatever_else_is_in_flight(engine: OpenVinoE
 
 def test_a_network_that_cannot_be_loaded_is_an_engine_lost() -> None:
     broken = Network(Task.SCENE, "broken", "0" * 64, Precision.INT8, {"a.xml": b"<net>not a network</net>"})
-    with pytest.raises(EngineLostError, match="broken: OpenVINO cannot load it"):
+    with pytest.raises(EngineLostError, match="broken: OpenVINO cannot load it") as caught:
         OpenVinoEngine([broken], TILES, 1, 1)
+    assert caught.value.fault is EngineFault.BAD_NETWORK, "no new try can mend it"
+    other = replace(flight_network(Task.SURFACE), task=Task.SCENE)
+    with pytest.raises(EngineLostError, match="none of a scene network") as caught:
+        OpenVinoEngine([other], TILES, 1, 1)
+    assert caught.value.fault is EngineFault.BAD_NETWORK
 
 
 @pytest.mark.parametrize(("task", "filling"), [(Task.SURFACE, np.nan), (Task.SCENE, 255)])

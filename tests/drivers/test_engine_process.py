@@ -156,10 +156,13 @@ def test_a_child_tells_what_it_weighs(started: Callable[..., ProcessEngine]) -> 
     assert engine.facts["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_a_child_does_not_outlive_its_parent() -> None:
+@pytest.mark.parametrize("state", ["waiting", "stopped"])
+def test_a_child_does_not_outlive_its_parent(state: str) -> None:
+    stop = "os.kill(engine.pid, signal.SIGSTOP)\n" if state == "stopped" else ""  # reads its pipe no more
     program = (
         "from tests.drivers.test_engine_process import *\n"
         "engine = ProcessEngine(SPEC, NETWORKS, TILES, 1); engine.start(); engine.wait_ready()\n"
+        f"{stop}"
         "print(engine.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(

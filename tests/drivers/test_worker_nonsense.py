@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from payload.drivers.engine_process import ProcessEngine, WorkerSpec
 from payload.errors import EngineFault, EngineLostError
 from payload.types import Precision, Target, Task
 from tests.drivers.test_engine_openvino import TILES, flight_network, random_tile
+from tests.drivers.test_engine_process import runs
 
 WORKER = """
 import os, sys, time
@@ -105,3 +107,30 @@ def test_a_child_that_prints_without_end_answers_all_the_same(tmp_path: Path) ->
     assert found is not None
     assert found.engine.precision is Precision.INT8
     engine.close()
+
+
+def wait_for_loss(engine: ProcessEngine) -> None:
+    for _ in range(50):  # 12 s; its deadline is 20 s
+        assert engine.collect(0.25) is None
+
+
+@pytest.mark.parametrize("is_dying", [False, True], ids=["killed", "dead by itself"])
+def test_what_a_child_has_forked_dies_with_it_and_does_not_hide_its_death(
+    tmp_path: Path, is_dying: bool
+) -> None:
+    told = tmp_path / "forked"
+    fork = f"forked = os.fork() or time.sleep(600); open({str(told)!r}, 'w').write(str(forked))"
+    engine = engine_that_says(tmp_path, b"DONE", fork + ("; os._exit(3)" if is_dying else ""))
+    engine.start()
+    engine.wait_ready()
+    engine.submit(Task.SURFACE, random_tile(1))
+    if is_dying:
+        with pytest.raises(EngineLostError, match="exit code 3"):
+            wait_for_loss(engine)
+    else:
+        assert engine.collect(30) is not None
+    engine.close()
+    forked, until_s = int(told.read_text()), time.monotonic() + 10
+    while runs(forked) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert not runs(forked)

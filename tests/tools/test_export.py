@@ -105,6 +105,18 @@ def test_without_an_old_python_the_environment_says_so(
     assert not (tmp_path / "env").exists()
 
 
+@pytest.mark.parametrize("python", ["/nowhere", "/bin/true", "/"])
+def test_what_is_no_python_makes_no_environment(
+    tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["make_myriad_env", str(tmp_path / "env"), "--python", python])
+    with pytest.raises(SystemExit) as refusal:
+        make_myriad_env.main()
+    assert refusal.value.code == 2
+    assert f"--python {python}: no Python" in capsys.readouterr().err
+    assert not (tmp_path / "env").exists()
+
+
 @pytest.mark.skipif(not MYRIAD_PYTHON.exists(), reason="python -m tools.make_myriad_env build/myriad first")
 def test_an_operator_that_the_myriad_does_not_take_fails_by_its_name(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the extra 'train'")

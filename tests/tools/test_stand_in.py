@@ -20,7 +20,7 @@ from payload.drivers.board import SystemClock
 from payload.drivers.engine_inside import InsideEngine
 from payload.drivers.engine_openvino import OpenVinoEngine
 from payload.drivers.engine_process import ProcessEngine, WorkerSpec
-from payload.errors import EngineLostError, EngineOutputError
+from payload.errors import EngineFault, EngineLostError, EngineOutputError
 from payload.types import Target, Task
 from tests.drivers.test_engine_openvino import TILES, flight_network, random_tile
 from tools import stand_in
@@ -30,6 +30,7 @@ SAME = dict.fromkeys(Task, Disagreement(0.0, 0.0))
 RULES = FailoverConfig(0.02, 0.2, 3, 1000, 1.0, 0.1, 68.0, 0, 0)
 DEADLINE_S = 1.5
 SLOTS = 3
+MEMORY_BYTES = 256 << 20
 DIFFERENT_TILES = 7
 FAULTS_OF_KINDS = {
     "died": ("crash",),
@@ -39,7 +40,7 @@ FAULTS_OF_KINDS = {
     "mutex_taken": ("mutex",),
     "hot": ("hot",),
 }
-"""What is counted, of what is injected."""
+"""What is counted, of what is injected; memory is found by looking, so that its tile is no matter."""
 
 
 def spec_of(
@@ -50,13 +51,17 @@ def spec_of(
         "state": str(folder / "state.json"),
         "target": target.value,
         "late_s": deadline_s + 3.0,  # not there yet when a slow machine looks at last
+        "memory_bytes": MEMORY_BYTES,
     }
-    return WorkerSpec("stand_in", target, "stand_in", None, 1, 512 << 20, 60.0, deadline_s, WORKER, options)
+    return WorkerSpec(
+        "stand_in", target, "stand_in", None, 1, MEMORY_BYTES, 60.0, deadline_s, WORKER, options
+    )
 
 
 def random_kinds(count: int, chance: random.Random) -> list[str]:
-    """As many of each kind, in any order but twice hot in a row: that would be hot once."""
-    kinds = [stand_in.KINDS[n % len(stand_in.KINDS)] for n in range(count)]
+    """As many of each kind that counts at its tile, in any order but twice hot in a row: once hot."""
+    those = [kind for made_by in FAULTS_OF_KINDS.values() for kind in made_by]
+    kinds = [those[n % len(those)] for n in range(count)]
     others = [kind for kind in kinds if kind != "hot"]
     chance.shuffle(others)
     for place in sorted(chance.sample(range(len(others) + 1), kinds.count("hot")), reverse=True):
@@ -151,6 +156,38 @@ def test_one_loss_costs_the_work_of_one_tile_however_many_wait_in_the_child(
         engine.collect(60.0)
     engine.close()
     assert stand_in.State(tmp_path / "state.json").now["tiles"] == 2, "the third was never begun"
+
+
+def walk(engine: ProcessEngine, folder: Path, answered: list[int], is_slow: bool) -> None:
+    """Forty tiles, SLOTS in flight; if it is slow, every answer waits when it is asked for."""
+    for submitted in range(40):
+        if submitted >= SLOTS:
+            answer = engine.collect(60.0)
+            assert answer is not None
+            answered.append(answer.index)
+        engine.submit(Task.SCENE, random_tile(submitted))
+        while is_slow and stand_in.State(folder / "state.json").now["tiles"] <= submitted:
+            if engine.resident_bytes() == 0:
+                break
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_slow", [False, True], ids=["quick", "slower than the device"])
+def test_a_device_above_its_memory_is_killed_though_it_answers_every_tile_in_time(
+    tmp_path: Path, is_slow: bool
+) -> None:
+    engine = ProcessEngine(spec_of(tmp_path, "memory@4"), [flight_network(Task.SCENE)], TILES, SLOTS)
+    engine.start()
+    engine.wait_ready()
+    answered: list[int] = []
+    with pytest.raises(EngineLostError, match=f"more than its {MEMORY_BYTES} bytes") as lost:
+        walk(engine, tmp_path, answered, is_slow)
+    assert lost.value.fault is EngineFault.MEMORY
+    assert engine.resident_bytes() == 0
+    engine.close()
+    assert answered == list(range(len(answered)))
+    begun = stand_in.State(tmp_path / "state.json").now["tiles"]
+    assert begun - len(answered) <= 1, "what it had answered was handed out before its loss was told"
 
 
 def test_faults_are_told_from_nonsense() -> None:

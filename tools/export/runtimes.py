@@ -1,11 +1,13 @@
 """Networks in the hands of other runtimes than today's OpenVINO, asked with codes as float32.
 
 For `tools.parity`: what LiteRT answers, layer by layer too, and what an old OpenVINO answers in
-a process of its own, by the very files that fly.
+a process of its own. A TFLite file is for one window, so that LiteRT is asked by one made for the
+patches' window; `check_tflite` holds the one that flies to the same conversion.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from payload.drivers.engine_litert import LiteRtEngine
 from payload.drivers.engine_process import ProcessEngine, WorkerSpec
 from payload.drivers.network import GEOMETRY, GRID_OF_INPUT, Network
+from payload.errors import TrustError
 from payload.ports import Device, Engine
 from payload.types import F32, Precision, Target, Task, Tile, TileGrid, Window
 from tools.export.litert import HALO_PX
@@ -23,6 +26,25 @@ Feed = Mapping[str, NDArray[np.float32]]
 
 _QUANTIZED = "/fq_output_0"
 _CHILD_BYTES, _PATIENCE_S = 1 << 30, 120.0
+
+
+def check_tflite(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Returns if each TFLite file that flies is what is made of the INT8 network for its window.
+
+    `LiteRtReader` makes its own for other windows: only then is it the network that flies.
+
+    Raises:
+        TrustError: one is not; its name must end in ROWSxCOLUMNS.tflite.
+    """
+    from tools.export.tflite import tflite_of
+
+    for name, content in files.items():
+        size = re.search(r"_(\d+)x(\d+)\.tflite$", name)
+        if size is None or tflite_of(folder, int(size[1]), int(size[2])) != content:
+            raise TrustError(
+                f"{folder / name}: not what openvino_int8.xml gives for its window; "
+                "`python -m tools.export` makes it"
+            )
 
 
 class LiteRtReader:

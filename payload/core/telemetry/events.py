@@ -90,6 +90,14 @@ EVENTS = (
         "The budget has no room for it; left out.",
     ),
     Event(
+        317,
+        "engine_alone",
+        _MEDIUM,
+        2,
+        ("device", "reason"),
+        "It serves with no reference to agree with.",
+    ),
+    Event(
         321,
         "engine_no_python",
         _MEDIUM,
